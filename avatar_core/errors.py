@@ -1,0 +1,33 @@
+"""The project's exceptions: each message names what is wrong, where, and what to do about it."""
+
+
+class AvatarError(Exception):
+    """Base of every error that a user can cause or cure."""
+
+
+class CatalogError(AvatarError):
+    """A file that cannot be read as a catalog at all (one bad row is a rejection, not this)."""
+
+
+class ConfigError(AvatarError):
+    """A preset or option that does not validate."""
+
+
+class ArtifactError(AvatarError):
+    """A stored artifact that is missing, truncated or altered."""
+
+
+class ManifestError(AvatarError):
+    """A manifest that cannot be read or written."""
+
+
+class WeightsError(AvatarError):
+    """Model weights that are missing or do not fit the model."""
+
+
+class BodyError(AvatarError):
+    """A body model or body parameters that cannot be used."""
+
+
+class DivergenceError(AvatarError):
+    """An optimisation that produced numbers that are not finite."""

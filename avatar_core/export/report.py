@@ -1,0 +1,167 @@
+"""report.json: what an avatar is, how well it turned out, and what it was made with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from avatar_core.errors import DivergenceError
+from avatar_core.export.mesh import TriangleMesh, components, signed_volume
+from avatar_core.export.provenance import WeightFacts
+from avatar_core.export.repair import is_closed
+from avatar_core.rigging.retarget import RiggedClip, ground_facts
+from avatar_core.rigging.skinning import Skin, edge_stretch
+
+SCHEMA_VERSION = 1
+
+
+class Facts(BaseModel):
+    """A part of the report: known fields and finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StageScore(Facts):
+    """Cosine of a stage's pictures with its prompt, by the guiding encoder."""
+
+    before: float
+    after: float
+
+
+class MeshFacts(Facts):
+    """The exported mesh in its bind pose."""
+
+    vertices: int
+    faces: int
+    components: int
+    watertight: bool
+    """Every edge has two triangles that agree on the outside."""
+    volume_l: float
+    """Enclosed volume, litres."""
+    height_m: float
+    bounds_m: tuple[tuple[float, float, float], tuple[float, float, float]]
+    """Lowest and highest corner of its box."""
+
+
+class SkinFacts(Facts):
+    """How the mesh follows its skeleton."""
+
+    joints: int
+    max_influences: int
+    worst_stretch: float
+    """Largest ratio of an edge's length in the clip to its length in the bind pose."""
+    stretch_p999: float
+    """The ratio that one edge in a thousand exceeds."""
+
+
+class MotionFacts(Facts):
+    """The clip on this body."""
+
+    frames: int
+    fps: int
+    translation_scale: float
+    """Factor from the prior's translation to this body's, by leg length."""
+    foot_skate_m_s: float
+    """Mean horizontal speed of standing feet."""
+    ground_penetration_m: float
+    """Deepest vertex under the ground."""
+    mean_clearance_m: float
+    """Mean height of the lowest vertex over the frames."""
+    contact_fraction: float
+    """Part of the frames in which a foot stands."""
+
+
+class Report(Facts):
+    """The whole report; `schema_version` rises when a field changes its meaning."""
+
+    schema_version: int = SCHEMA_VERSION
+    generator: str
+    prompts: dict[str, str]
+    """By column of the catalog: shape, appearance, motion."""
+    seed: int
+    preset: str
+    """Name of the preset; empty when not known."""
+    keys: dict[str, str]
+    """Key of each stage's result, as far as known."""
+    stage_scores: dict[str, StageScore]
+    """By stage: coarse_shape against the neutral body, texturing and motion against their start."""
+    final_scores: dict[str, float]
+    """Cosines of the exported mesh's pictures with the prompts: body, face, back, motion (mean and best frame)."""
+    timings_s: dict[str, float]
+    """Seconds by stage, as far as known, and by part of the export."""
+    body: dict[str, float]
+    """The shape vector by its labels."""
+    outfit: dict[str, Any]
+    """What texturing's search put on; empty without a search."""
+    mesh: MeshFacts
+    skin: SkinFacts
+    motion: MotionFacts
+    versions: dict[str, str]
+    weights: dict[str, WeightFacts]
+
+    def to_json(self) -> str:
+        """Return the report as indented JSON with sorted keys, ending in a newline."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def canonical_json(values: Any) -> str:
+    """Return indented JSON with sorted keys and a final newline; raises ValueError on numbers that are not finite."""
+    return json.dumps(values, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def build_report(**fields: Any) -> Report:
+    """Return a validated report; raises DivergenceError when a number in it is not finite."""
+    try:
+        return Report(**fields)
+    except ValidationError as error:
+        if any(problem["type"] == "finite_number" for problem in error.errors()):
+            places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+            raise DivergenceError(f"the report would hold numbers that are not finite: {places}") from error
+        raise
+
+
+def mesh_facts(mesh: TriangleMesh) -> MeshFacts:
+    """Measure a mesh."""
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    return MeshFacts(
+        vertices=len(mesh.vertices),
+        faces=len(mesh.faces),
+        components=components(len(mesh.vertices), mesh.faces),
+        watertight=is_closed(mesh.faces),
+        volume_l=1000 * signed_volume(mesh.vertices, mesh.faces),
+        height_m=float(high[1] - low[1]),
+        bounds_m=(_triple(low), _triple(high)),
+    )
+
+
+def skin_facts(mesh: TriangleMesh, skin: Skin, joints: int, posed: NDArray[np.floating]) -> SkinFacts:
+    """Measure a skin over posed vertices (T, V, 3)."""
+    stretch = edge_stretch(mesh.vertices, mesh.faces, posed)
+    return SkinFacts(
+        joints=joints,
+        max_influences=int((skin.weights > 0).sum(axis=1).max()),
+        worst_stretch=float(stretch.max()),
+        stretch_p999=float(np.quantile(stretch, 0.999)),
+    )
+
+
+def motion_facts(skin: Skin, clip: RiggedClip, posed: NDArray[np.floating]) -> MotionFacts:
+    """Measure a clip by its posed vertices (T, V, 3)."""
+    ground = ground_facts(posed, skin, clip.fps)
+    return MotionFacts(
+        frames=len(clip),
+        fps=clip.fps,
+        translation_scale=clip.scale,
+        foot_skate_m_s=ground.foot_skate,
+        ground_penetration_m=max(0.0, -ground.lowest),
+        mean_clearance_m=ground.mean_clearance,
+        contact_fraction=ground.contact_fraction,
+    )
+
+
+def _triple(values: NDArray[np.floating]) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])

@@ -1,0 +1,245 @@
+"""The implicit avatar: the body's signed distance plus a learned residual, and a view-independent albedo."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from avatar_core.bodies.base import BodyModel
+from avatar_core.errors import ArtifactError
+from avatar_core.fields.base_layer import BaseLayer
+from avatar_core.fields.body_sdf import BodySdf, sample_body_sdf
+from avatar_core.fields.body_surface import BodySurface, Closest, outer_faces
+from avatar_core.fields.garment_volume import joined
+from avatar_core.fields.hash_encoding import HashEncoding
+from avatar_core.fields.hash_layout import HashConfig
+
+TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
+"""Offsets whose weighted sum of values gives a gradient from four evaluations and no centre."""
+GRADIENT_STEP = 0.006
+"""Offset of the residual's finite differences, metres: a quarter of its finest cell."""
+CLOTH_THICKNESS = 0.005
+"""What stands off the body this far hides the mesh's own relief, metres."""
+DRESSED_REACH = 0.06
+"""Metres around the body within which the grid tells the thickness of what is worn."""
+COLOR_RANGE = 4.0
+"""Largest change of an albedo's logit by the learned colours: enough to reach any colour from any other."""
+
+
+class FieldConfig(BaseModel):
+    """Size and resolution of an avatar's field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sdf_cell: float = Field(0.008, gt=0)
+    """Cell of the grid that holds the body's own distance inside loops, metres."""
+    band: float = Field(0.12, gt=0)
+    """Distances are clamped to this, and the field's box reaches this far beyond the body, metres."""
+    outward: float = Field(0.035, gt=0)
+    """How far the surface can grow beyond the body, metres."""
+    inward: float = Field(0.012, gt=0)
+    """How far the surface can sink into the body, metres."""
+    geometry: HashConfig = HashConfig(levels=5, coarsest_cell=0.16, finest_cell=0.024, log2_table_size=15)
+    """Grids under the learned distance; coarse on purpose, so that guidance sculpts forms and not noise."""
+    color: HashConfig = HashConfig(levels=7, coarsest_cell=0.16, finest_cell=0.010, log2_table_size=16)
+    """Grids under the learned colours."""
+    hidden: int = Field(32, ge=4, le=256)
+    """Width of the hidden layer of both heads."""
+
+
+class AvatarField(nn.Module):
+    """Distance and albedo of one avatar in the bind pose; starts as the body itself in one neutral tone.
+
+    Args:
+        surface: the body's outer surface.
+        config: sizes.
+        generator: of the first features and weights; None gives zeros (for loading a state).
+        body_sdf: the body's sampled distance where already known; else it is sampled when first needed.
+    """
+
+    def __init__(
+        self,
+        surface: BodySurface,
+        config: FieldConfig,
+        generator: torch.Generator | None = None,
+        body_sdf: BodySdf | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.surface = surface
+        self._body_sdf = body_sdf
+        self._dressed_sdf: BodySdf | None = None
+        self._lower = (surface.vertices.amin(0) - config.band).tolist()
+        self._upper = (surface.vertices.amax(0) + config.band).tolist()
+        box = tuple(self._lower), tuple(self._upper)
+        self.geometry_encoding = HashEncoding(config.geometry, *box, generator)
+        self.geometry_head = _head(self.geometry_encoding.width, config.hidden, 1, generator)
+        self.color_encoding = HashEncoding(config.color, *box, generator)
+        self.color_head = _head(self.color_encoding.width, config.hidden, 3, generator)
+        self.base = BaseLayer(len(surface.vertices))
+        self.to(surface.vertices.device)
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest corner (3,) of the box in which the field is defined, metres, bind pose."""
+        device = self.surface.vertices.device
+        return torch.tensor(self._lower, device=device), torch.tensor(self._upper, device=device)
+
+    @property
+    def body_sdf(self) -> BodySdf:
+        """The body's distance on a grid (sampled at the first use where the field was loaded without one)."""
+        if self._body_sdf is None:
+            sampled = sample_body_sdf(self.surface, cell=self.config.sdf_cell, band=self.config.band)
+            self._body_sdf = sampled.half_precision()
+        return self._body_sdf
+
+    @property
+    def dressed_sdf(self) -> BodySdf:
+        """The body's distance on a grid, less the thickness of what is worn (made at the first use)."""
+        if not self.base.worn:
+            return self.body_sdf
+        if self._dressed_sdf is None:
+            self._dressed_sdf = self.body_sdf.offset(self._thickness_at, DRESSED_REACH).joined(
+                self.base.volumes
+            )
+        return self._dressed_sdf
+
+    def _thickness_at(self, points: Tensor) -> Tensor:
+        return self.base.offset(self.surface, self.surface.closest(points, self.config.band))
+
+    def dress(
+        self, membership: Tensor, colors: Tensor, thickness: Tensor, volumes: Tensor | None = None
+    ) -> None:
+        """Divide the body into regions of a base colour and a thickness; see `BaseLayer.set_regions`."""
+        self.base.set_regions(membership, colors, thickness, volumes)
+        self._dressed_sdf = None
+
+    def sdf(self, points: Tensor) -> Tensor:
+        """Signed distance (N,) in metres at `points` (N, 3): the body's exact one, what is worn, the residual.
+
+        Negative inside, clamped to ±band before the residual. Differentiable in the residual; for extraction,
+        at about 3 µs a point on a CPU core. The sign is that of the offset along the smooth normal near the
+        surface and the grid's elsewhere.
+        """
+        closest = self.surface.closest(points, self.config.band)
+        offset = points - self.surface.interpolate(closest, self.surface.vertices)
+        along = (offset * self.surface.interpolate(closest, self.surface.normals)).sum(1)
+        near = closest.distance < 1.5 * self.config.sdf_cell
+        inside = torch.where(near, along, self.body_sdf.distance(points)) < 0
+        signed = torch.where(inside, -closest.distance, closest.distance)
+        worn = joined(signed - self.base.offset(self.surface, closest), points, self.base.volumes)
+        return worn + self.residual(points)
+
+    def sdf_sampled(self, points: Tensor) -> Tensor:
+        """Like `sdf` with the body's part from the grid: for loops, and differentiable in the points too."""
+        return self.dressed_sdf.distance(points) + self.residual(points)
+
+    def residual(self, points: Tensor) -> Tensor:
+        """Learned offset (N,) of the distance, metres, in (-outward, inward); exactly zero at the start."""
+        raw = self.geometry_head(self.geometry_encoding(points)).squeeze(1) * self.config.outward
+        limit = torch.where(raw < 0, self.config.outward, self.config.inward)
+        return limit * torch.tanh(raw / limit)
+
+    def gradient(self, points: Tensor, closest: Closest | None = None) -> tuple[Tensor, Tensor]:
+        """Gradient (N, 3) of the distance at `points` (N, 3), and the residual's Laplacian (N,), per metre.
+
+        The body's part has unit length and carries no gradient; the residual's comes from four offsets of
+        GRADIENT_STEP metres, so that both are differentiable in the learned parameters. `closest`: of these points,
+        where already known.
+        """
+        step = GRADIENT_STEP
+        closest = self.surface.closest(points) if closest is None else closest
+        offsets = points.new_tensor(TETRAHEDRON) * step
+        around = (points[:, None] + offsets).reshape(-1, 3)
+        values = self.residual(around).reshape(-1, 4)
+        slope = (values[:, :, None] * offsets).sum(1) / (4.0 * step * step)
+        laplacian = (values.mean(1) - self.residual(points)) * (2.0 / (step * step))
+        return self._base_gradient(around, closest) + slope, laplacian
+
+    @torch.no_grad()
+    def _base_gradient(self, around: Tensor, closest: Closest) -> Tensor:
+        """Unit gradient (N, 3) before anything learned, given the four points (4 N, 3) around each.
+
+        Bare skin takes the mesh's smooth normals, finer than the grid; what stands off the body takes the
+        grid's, which has no toes under its shoes.
+        """
+        mesh = nn.functional.normalize(self.surface.interpolate(closest, self.surface.normals), dim=1)
+        if not self.base.worn:
+            return mesh
+        values = self.dressed_sdf.distance(around).view(-1, 4)
+        grid = nn.functional.normalize(values @ values.new_tensor(TETRAHEDRON), dim=1)
+        worn = (self.base.offset(self.surface, closest) / CLOTH_THICKNESS).clamp(0.0, 1.0)
+        return nn.functional.normalize(torch.lerp(mesh, grid, worn[:, None]), dim=1)
+
+    def color(self, points: Tensor) -> Tensor:
+        """Albedo (N, 3) in [0, 1] at `points` (N, 3), metres, bind pose."""
+        return self.color_parts(points)[0]
+
+    def color_parts(self, points: Tensor, closest: Closest | None = None) -> tuple[Tensor, Tensor]:
+        """Return the albedo (N, 3) and the learned change of its logits (N, 3) at `points` (N, 3)."""
+        closest = self.surface.closest(points) if closest is None else closest
+        change = self.color_change(points)
+        return torch.sigmoid(self.base(self.surface, closest, points) + change), change
+
+    def color_change(self, points: Tensor) -> Tensor:
+        """Learned change (N, 3) of the albedo's logits at `points` (N, 3); exactly zero at the start."""
+        return COLOR_RANGE * torch.tanh(self.color_head(self.color_encoding(points)) / COLOR_RANGE)
+
+    def state(self, *, with_body_sdf: bool = False) -> dict[str, Tensor]:
+        """Return what `from_state` needs, on the CPU; the body's grid only if asked (it can be rebuilt)."""
+        tensors = {name: value.detach().cpu().clone() for name, value in self.state_dict().items()}
+        text = json.dumps(self.config.model_dump(), sort_keys=True).encode()
+        tensors["config"] = torch.frombuffer(bytearray(text), dtype=torch.uint8).clone()
+        if with_body_sdf:
+            tensors |= self.body_sdf.tensors()
+        return tensors
+
+    @classmethod
+    def from_state(cls, body: BodyModel, betas: Tensor, state: dict[str, Tensor]) -> AvatarField:
+        """Rebuild a field from `state()` over the body of shape `betas` (S,), on that body's device.
+
+        Raises ArtifactError when the state does not belong to this body or to this version of the field.
+        """
+        try:
+            config = FieldConfig.model_validate_json(bytes(state["config"].tolist()))
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(
+                f"the field's state holds no valid config ({error}); run its stage again"
+            ) from error
+        surface = BodySurface(body.shape(betas).vertices, outer_faces(body))
+        body_sdf = BodySdf.from_tensors(state)
+        field = cls(
+            surface, config, body_sdf=None if body_sdf is None else body_sdf.to(surface.vertices.device)
+        )
+        field.load(state)
+        return field
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take over learned tensors from `state()`; raises ArtifactError when names or shapes differ."""
+        own = {
+            name: value
+            for name, value in state.items()
+            if name != "config" and not name.startswith("body_sdf.")
+        }
+        try:
+            self.base.resize(len(own["base.logits"]), len(own["base.volumes"]))
+            self.load_state_dict(own)
+            self._dressed_sdf = None
+        except (KeyError, RuntimeError) as error:
+            raise ArtifactError(
+                f"the field's state does not fit this body ({error}); run its stage again"
+            ) from error
+
+
+def _head(inputs: int, hidden: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:
+    """A two-layer head whose last layer is zero: its first output is exactly zero everywhere."""
+    first = nn.Linear(inputs, hidden)
+    head = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, outputs))
+    for parameter in head.parameters():
+        nn.init.zeros_(parameter)
+    if generator is not None:
+        nn.init.kaiming_uniform_(first.weight, a=5**0.5, generator=generator)
+    return head

@@ -1,0 +1,124 @@
+"""Views of an avatar's field: NeuS weights in the thin shell, normal and albedo once a ray, deferred shading."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avatar_core.fields.avatar_field import AvatarField
+from avatar_core.fields.neus import Composite, composite
+from avatar_core.fields.shell import Shell, ShellRays, stratified_depths
+from avatar_core.rendering.cameras import Cameras
+from avatar_core.rendering.lights import Lights, shade
+
+VISIBLE = 0.02
+"""Rays less opaque than this show the background alone and cost neither a normal nor an albedo."""
+SLIPPED = 0.1
+"""A ray that hits the body and is less opaque than this shows the body at its own hit."""
+CLAY = 0.75
+"""Albedo of the texture-less render."""
+
+
+@dataclass(frozen=True, eq=False)
+class FieldViews:
+    """Rendered views and what the losses ask of their rays."""
+
+    image: Tensor
+    """(B, 3, H, W) lit and textured, in [0, 1]."""
+    clay: Tensor | None
+    """(B, 3, H, W) lit without texture, or None where not asked for."""
+    rays: ShellRays
+    """The R rays that were sampled."""
+    rendered: Composite
+    """Weights, opacity and depth of the R rays by NeuS alone (views show rays that hit the body as opaque)."""
+    visible: Tensor
+    """(N,) int64 rays that show the surface."""
+    points: Tensor
+    """(N, 3) where those rays meet the surface, metres."""
+    gradient: Tensor
+    """(N, 3) gradient of the distance there (unit length where the field is a distance)."""
+    laplacian: Tensor
+    """(N,) Laplacian of the learned residual there, per metre."""
+    color_change: Tensor
+    """(N, 3) learned change of the albedo's logits there."""
+    albedo: Tensor
+    """(N, 3) albedo there."""
+
+
+def render_field(
+    field: AvatarField,
+    shell: Shell,
+    cameras: Cameras,
+    lights: Lights,
+    background: Tensor,
+    sharpness: Tensor,
+    *,
+    intervals: int = 8,
+    clay: bool = True,
+    generator: torch.Generator | None = None,
+) -> FieldViews:
+    """Render a field; differentiable in its learned parameters and the sharpness.
+
+    Distances are evaluated once a sample; the geometry learns through opacities and normals, the albedo at
+    the surface point alone.
+
+    Args:
+        field: the avatar, bind pose.
+        shell: over the same body, at least as far outward as the field can grow.
+        cameras: B views.
+        lights: B lights.
+        background: (B, 3, H, W) in [0, 1].
+        sharpness: NeuS's s, per metre.
+        intervals: samples a ray.
+        clay: whether to render the texture-less views too.
+        generator: moves rays inside their pixels and samples inside their strata; None renders evenly.
+    """
+    jitter = None
+    if generator is not None:
+        jitter = torch.rand(len(cameras), 2, generator=generator, device=generator.device) - 0.5
+        jitter = jitter.to(cameras.eye)
+    rays = shell.rays(cameras, field.dressed_sdf.distance, jitter)
+    depths = stratified_depths(rays, intervals, generator)
+    samples = rays.origins[:, None] + depths[:, :, None] * rays.directions[:, None]
+    distances = field.sdf_sampled(samples.reshape(-1, 3)).reshape(depths.shape)
+    rendered = composite(distances, depths, sharpness)
+    # Where a ray grazes the body it can slip through the sampled distance; the body still stands behind it.
+    opacity = torch.where(rays.on_body, 1.0, rendered.opacity)
+    slipped = rays.on_body & (rendered.opacity < SLIPPED)
+    depth = torch.where(slipped, rays.body_depth, rendered.depth).detach()
+    visible = (opacity.detach() > VISIBLE).nonzero().squeeze(1)
+    points = (rays.origins + depth[:, None] * rays.directions)[visible]
+    closest = field.surface.closest(points)
+    gradient, laplacian = field.gradient(points, closest)
+    albedo, change = field.color_parts(points, closest)
+    normals = torch.nn.functional.normalize(gradient, dim=1)
+    light = shade(torch.ones_like(albedo), normals, lights, rays.view[visible])
+    paint = _Painter(background, rays.pixel[visible], opacity[visible])
+    return FieldViews(
+        image=paint(albedo * light),
+        clay=paint(CLAY * light) if clay else None,
+        rays=rays,
+        rendered=rendered,
+        visible=visible,
+        points=points,
+        gradient=gradient,
+        laplacian=laplacian,
+        color_change=change,
+        albedo=albedo,
+    )
+
+
+class _Painter:
+    """Lays the colours of some pixels over a background by their opacities."""
+
+    def __init__(self, background: Tensor, pixel: Tensor, opacity: Tensor) -> None:
+        self.shape = background.shape
+        self.flat = background.permute(0, 2, 3, 1).reshape(-1, 3)
+        self.pixel = pixel
+        self.opacity = opacity[:, None]
+
+    def __call__(self, colors: Tensor) -> Tensor:
+        mixed = torch.lerp(self.flat[self.pixel], colors, self.opacity)
+        batch, channels, height, width = self.shape
+        image = self.flat.index_copy(0, self.pixel, mixed)
+        return image.reshape(batch, height, width, channels).permute(0, 3, 1, 2)

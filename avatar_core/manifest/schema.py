@@ -1,0 +1,68 @@
+"""The manifest's columns, statuses and stages. Every reader and writer passes this schema explicitly."""
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Raised when a column is added; columns are never removed, renamed or given another meaning."""
+
+CATALOG_STAGE = "catalog"
+"""Stage of the records that say what a catalog's rows were: accepted or rejected."""
+
+EXPORT_STAGE = "export"
+"""The last stage: an avatar whose export is done is done."""
+
+STAGES = (
+    CATALOG_STAGE,
+    "coarse_shape",
+    "implicit_init",
+    "texturing",
+    "candidate_poses",
+    "motion",
+    EXPORT_STAGE,
+)
+
+STATUSES = ("accepted", "rejected", "read", "running", "done", "cached", "failed", "skipped")
+"""accepted, rejected: of a row; read: of a catalog as a whole; the others: of a stage."""
+
+FINISHED_STATUSES = ("done", "cached")
+
+_NEVER_NULL = ("avatar_id", "stage", "status", "run_id", "recorded_at", "sequence", "schema_version")
+
+SCHEMA = pa.schema(
+    [
+        pa.field(name, kind, nullable=name not in _NEVER_NULL)
+        for name, kind in {
+            "avatar_id": pa.string(),
+            "catalog": pa.string(),
+            "line": pa.int64(),
+            "stage": pa.string(),
+            "key": pa.string(),
+            "status": pa.string(),
+            "seed": pa.int64(),
+            "shape": pa.string(),
+            "appearance": pa.string(),
+            "motion": pa.string(),
+            "preset": pa.string(),
+            "body": pa.string(),
+            "tags": pa.list_(pa.string()),
+            "extra": pa.string(),
+            "uri": pa.string(),
+            "sha256": pa.string(),
+            "bytes": pa.int64(),
+            "seconds": pa.float64(),
+            "peak_mb": pa.float64(),
+            "score": pa.float64(),
+            "error_kind": pa.string(),
+            "error_field": pa.string(),
+            "error_message": pa.string(),
+            "remedy": pa.string(),
+            "run_id": pa.string(),
+            "recorded_at": pa.timestamp("us", tz="UTC"),
+            "sequence": pa.int64(),
+            "schema_version": pa.int16(),
+        }.items()
+    ]
+)
+"""Units: line from 1; bytes; seconds of wall time; peak_mb in MiB; recorded_at in UTC; extra is a JSON
+object.
+"""

@@ -1,0 +1,107 @@
+"""Appending to the manifest: records gather in memory and become one immutable part a flush."""
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+from avatar_core.errors import ManifestError
+from avatar_core.manifest.layout import open_manifest, part_name, write_table
+from avatar_core.manifest.records import ManifestRecord
+from avatar_core.manifest.schema import SCHEMA, SCHEMA_VERSION
+
+FLUSH_ROWS = 5_000
+FLUSH_SECONDS = 30.0
+
+
+class ManifestWriter:
+    """Writes a run's records; safe to share between threads, any number may write to one library.
+
+    Use it in a `with` block, or call `flush` at the end. Records that were not flushed when a run is killed
+    are lost; the artifacts are not, and the next run records them again.
+    """
+
+    def __init__(
+        self,
+        library_url: str | os.PathLike[str],
+        run_id: str,
+        *,
+        flush_rows: int = FLUSH_ROWS,
+        flush_seconds: float = FLUSH_SECONDS,
+    ) -> None:
+        """Open the manifest for appending, creating nothing.
+
+        `append` flushes by itself once it holds `flush_rows` records or its oldest waits for `flush_seconds`.
+        Raises ConfigError for a library location that cannot be used.
+        """
+        if not run_id:
+            raise ManifestError("A manifest writer needs the id of its run.")
+        self.run_id = run_id
+        self._folder = open_manifest(library_url)
+        self._flush_rows = flush_rows
+        self._flush_seconds = flush_seconds
+        self._lock = threading.RLock()
+        self._rows: list[dict[str, Any]] = []
+        self._oldest = 0.0
+        self._sequence = 0
+        self._last_time = 0
+
+    def append(self, records: ManifestRecord | Iterable[ManifestRecord]) -> None:
+        """Add records, in order; raises ManifestError if a flush that was due fails (nothing is lost
+        then).
+        """
+        batch = [records] if isinstance(records, ManifestRecord) else records
+        with self._lock:
+            for record in batch:
+                self._add(record)
+            waited = time.monotonic() - self._oldest
+            if self._rows and (len(self._rows) >= self._flush_rows or waited >= self._flush_seconds):
+                self.flush()
+
+    def flush(self) -> str | None:
+        """Write what is held as one part and return its name, or None if nothing is held.
+
+        Raises ManifestError if it cannot be written; the records are then still held.
+        """
+        with self._lock:
+            if not self._rows:
+                return None
+            name = part_name(self.run_id)
+            try:
+                write_table(self._folder, name, pa.Table.from_pylist(self._rows, schema=SCHEMA))
+            except OSError as error:
+                raise ManifestError(
+                    f"{self._folder.url} cannot be written: {error}. Check free space and permissions."
+                ) from error
+            self._rows = []
+            return name
+
+    def __enter__(self) -> "ManifestWriter":
+        """Return the writer."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Flush, also when the block failed."""
+        self.flush()
+
+    def _add(self, record: ManifestRecord) -> None:
+        if not self._rows:
+            self._oldest = time.monotonic()
+        # Strictly increasing within the writer, also when the clock is set back.
+        self._last_time = max(self._last_time + 1, time.time_ns() // 1000)
+        self._rows.append(
+            {
+                **record.to_row(),
+                "run_id": self.run_id,
+                "recorded_at": self._last_time,  # microseconds since the epoch, as the schema has it
+                "sequence": self._sequence,
+                "schema_version": SCHEMA_VERSION,
+            }
+        )
+        self._sequence += 1

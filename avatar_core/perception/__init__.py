@@ -1,0 +1,15 @@
+"""The vision-language interface: images and texts as unit vectors in one space, and the prompts."""
+
+from avatar_core.perception.encoder import Encoder, encoder_folder, folder_digest, load_encoder
+from avatar_core.perception.prompts import NEUTRAL_SHAPE_PROMPT, appearance_prompts, motion_prompt, shape_prompt
+
+__all__ = [
+    "NEUTRAL_SHAPE_PROMPT",
+    "Encoder",
+    "appearance_prompts",
+    "encoder_folder",
+    "folder_digest",
+    "load_encoder",
+    "motion_prompt",
+    "shape_prompt",
+]

@@ -1,0 +1,265 @@
+"""Motion capture in the documented folder layout: `clips.npz` (the motion) and `clips.csv` (one row a clip).
+
+Rotations are axis-angle in radians, each of SMPL's 22 body joints relative to its parent and to the T-pose;
+translations are the pelvis in metres, Y up, ground at y = 0. Clips run at 30 frames a second.
+"""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar_core.errors import AvatarError
+from avatar_core.seeds import numpy_generator
+
+JOINTS = 22
+FPS = 30
+MIRROR_JOINTS = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20)
+"""Index of the joint that takes each joint's place when left and right change sides."""
+
+_ARRAYS = ("poses", "trans", "clip_start", "clip_len", "clip_id", "rest_joints", "fps")
+_COLUMNS = ("clip_id", "source_file", "label", "captions")
+
+
+class MotionDataError(AvatarError):
+    """A folder of motion clips that cannot be used; names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip's place in the frames of its folder.
+
+    start, length: frames [start, start + length) of `MotionData.poses`.
+    """
+
+    id: str
+    label: str
+    captions: tuple[str, ...]
+    source_file: str
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class MotionData:
+    """All clips of one folder, end to end.
+
+    poses: (N, 22, 3) float32 axis-angle, radians.
+    trans: (N, 3) float32 pelvis position, metres.
+    rest_joints: (22, 3) float32 joints of the T-pose with the pelvis at the origin, metres.
+    """
+
+    poses: NDArray[np.float32]
+    trans: NDArray[np.float32]
+    rest_joints: NDArray[np.float32]
+    clips: tuple[Clip, ...]
+
+
+def load_motion_folder(folder: str | Path) -> MotionData:
+    """Read a folder in the documented layout.
+
+    Raises MotionDataError when a file is missing, unreadable or inconsistent, and for frames that are not finite.
+    """
+    folder = Path(folder)
+    arrays = _read_arrays(folder / "clips.npz")
+    rows = _read_rows(folder / "clips.csv")
+    _check_arrays(folder / "clips.npz", arrays)
+    ids = [str(name) for name in arrays["clip_id"]]
+    if ids != [row["clip_id"] for row in rows]:
+        raise MotionDataError(
+            f"{folder / 'clips.csv'}: its clip_id column differs from clips.npz ({len(rows)} rows, {len(ids)} clips); "
+            "write both files from the same list of clips, in the same order"
+        )
+    clips = tuple(
+        Clip(
+            row["clip_id"],
+            row["label"],
+            tuple(row["captions"].split("|")),
+            row["source_file"],
+            int(s),
+            int(n),
+        )
+        for row, s, n in zip(rows, arrays["clip_start"], arrays["clip_len"])
+    )
+    return MotionData(
+        poses=arrays["poses"].astype(np.float32),
+        trans=arrays["trans"].astype(np.float32),
+        rest_joints=arrays["rest_joints"].astype(np.float32),
+        clips=clips,
+    )
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray]:
+    if not path.is_file():
+        raise MotionDataError(f"{path}: no such file; give a folder that holds clips.npz and clips.csv")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            missing = [name for name in _ARRAYS if name not in data.files]
+            if missing:
+                raise MotionDataError(
+                    f"{path}: lacks the arrays {', '.join(missing)}; write them as documented"
+                )
+            return {name: data[name] for name in _ARRAYS}
+    except (ValueError, OSError, EOFError) as error:
+        raise MotionDataError(
+            f"{path}: not a readable .npz file of plain arrays ({error}); copy it again or rewrite it without pickles"
+        ) from error
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise MotionDataError(f"{path}: no such file; give a folder that holds clips.npz and clips.csv")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
+            if missing:
+                raise MotionDataError(
+                    f"{path}: lacks the columns {', '.join(missing)}; add them as documented"
+                )
+            return list(reader)
+    except UnicodeDecodeError as error:
+        raise MotionDataError(f"{path}: not UTF-8 text ({error}); save it as UTF-8 CSV") from error
+
+
+def _check_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
+    poses, trans, start, length = (arrays[k] for k in ("poses", "trans", "clip_start", "clip_len"))
+    frames = len(poses)
+    expected = {
+        "poses": (frames, JOINTS, 3),
+        "trans": (frames, 3),
+        "rest_joints": (JOINTS, 3),
+        "clip_len": start.shape,
+        "clip_id": start.shape,
+    }
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise MotionDataError(
+                f"{path}: {name} has shape {arrays[name].shape}, not {shape}; retarget to 22 joints"
+            )
+    if float(arrays["fps"]) != FPS:
+        raise MotionDataError(
+            f"{path}: {float(arrays['fps']):g} frames a second; resample the clips to {FPS}"
+        )
+    if len(start) == 0:
+        raise MotionDataError(f"{path}: holds no clips; add at least one")
+    if start.min() < 0 or length.min() < 1 or (start + length).max() > frames:
+        raise MotionDataError(
+            f"{path}: a clip reaches outside the {frames} frames; repair clip_start and clip_len"
+        )
+    for s, n, name in zip(start, length, arrays["clip_id"]):
+        if not (np.isfinite(poses[s : s + n]).all() and np.isfinite(trans[s : s + n]).all()):
+            raise MotionDataError(
+                f"{path}: clip {name} holds values that are not finite; repair or drop that clip"
+            )
+
+
+def split_by_source(
+    data: MotionData, held_out: float, seed: int
+) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """Split the clips into (training, held-out) so that no source file is on both sides.
+
+    held_out: share of the source files that is held out, 0 to 1. Files that carry the only clips of a label stay in
+    training, so that no action is lost.
+    """
+    files = sorted({clip.source_file for clip in data.clips})
+    labels: dict[str, set[str]] = {}
+    for clip in data.clips:
+        labels.setdefault(clip.label, set()).add(clip.source_file)
+    order = numpy_generator(seed, "motion_split").permutation(len(files))
+    held: set[str] = set()
+    for index in order:
+        if len(held) >= round(held_out * len(files)):
+            break
+        candidate = held | {files[index]}
+        if all(not sources <= candidate for sources in labels.values()):
+            held = candidate
+    training = tuple(clip for clip in data.clips if clip.source_file not in held)
+    return training, tuple(clip for clip in data.clips if clip.source_file in held)
+
+
+def label_weights(clips: tuple[Clip, ...], power: float = 0.5) -> NDArray[np.float64]:
+    """Return each clip's weight a frame (C,), so that a label with n frames is drawn in proportion to n ** power.
+
+    With power 1 every frame is as likely as another; with 0 every label is.
+    """
+    totals: dict[str, int] = {}
+    for clip in clips:
+        totals[clip.label] = totals.get(clip.label, 0) + clip.length
+    return np.array([totals[clip.label] ** (power - 1.0) for clip in clips])
+
+
+def mirror(poses: NDArray, trans: NDArray) -> tuple[NDArray, NDArray]:
+    """Swap left and right by reflecting in the plane x = 0.
+
+    poses: (..., 22, 3) axis-angle; trans: (..., 3) metres. An axis-angle vector is axial, so that its y and z turn.
+    """
+    mirrored = poses[..., list(MIRROR_JOINTS), :] * np.array([1.0, -1.0, -1.0], poses.dtype)
+    return mirrored, trans * np.array([-1.0, 1.0, 1.0], trans.dtype)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of frames for the motion prior.
+
+    frames: (T,) indices into `MotionData.poses`; a clip shorter than the window goes on by a loop or a hold.
+    laps: (T,) how many loops of displacement `step` (3,) metres have been added before each frame.
+    """
+
+    clip: Clip
+    frames: NDArray[np.int64]
+    laps: NDArray[np.int64]
+    step: NDArray[np.float32]
+
+    def read(self, data: MotionData) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return poses (T, 22, 3) and pelvis positions (T, 3) of the window."""
+        trans = data.trans[self.frames] + self.laps[:, None].astype(np.float32) * self.step
+        return data.poses[self.frames], trans
+
+
+def cut_windows(
+    data: MotionData, clips: tuple[Clip, ...], length: int, stride: int, shortest: int = 20
+) -> list[Window]:
+    """Cut windows of `length` frames every `stride` frames; clips of `shortest` frames or more are extended to fit."""
+    windows = []
+    for clip in clips:
+        if clip.length >= length:
+            starts = list(range(0, clip.length - length + 1, stride))
+            for start in starts:
+                frames = clip.start + start + np.arange(length)
+                windows.append(Window(clip, frames, np.zeros(length, np.int64), np.zeros(3, np.float32)))
+        elif clip.length >= shortest:
+            windows.append(_extend(data, clip, length))
+    return windows
+
+
+def _extend(data: MotionData, clip: Clip, length: int) -> Window:
+    """Continue a short clip: by its best loop where two frames are alike, else by holding its last frame."""
+    poses = data.poses[clip.start : clip.start + clip.length].reshape(clip.length, -1)
+    closest, loop = math.inf, None
+    for first in range(clip.length - 13):
+        for last in range(first + 12, clip.length - 1):
+            gap = (
+                np.abs(poses[last] - poses[first]).mean() + np.abs(poses[last + 1] - poses[first + 1]).mean()
+            )
+            if gap < closest:
+                closest, loop = gap, (first, last)
+    extra = length - clip.length
+    frames = np.arange(clip.length)
+    laps = np.zeros(clip.length, np.int64)
+    step = np.zeros(3, np.float32)
+    if loop is not None and closest < 0.24:
+        first, last = loop
+        index = np.arange(length)
+        laps = np.maximum(0, (index - first) // (last - first))
+        frames = np.where(index < last, index, first + (index - first) % (last - first))
+        step = (data.trans[clip.start + last] - data.trans[clip.start + first]) * np.array(
+            [1, 0, 1], np.float32
+        )
+    else:
+        frames = np.concatenate([frames, np.full(extra, clip.length - 1)])
+        laps = np.zeros(length, np.int64)
+    return Window(clip, clip.start + frames, laps, step)

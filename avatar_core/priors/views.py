@@ -1,0 +1,89 @@
+"""Images of texture-less grey bodies, by which codebooks and motions are judged."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from avatar_core.bodies import BodyModel, ShapedBody
+from avatar_core.rendering.cameras import Cameras, cat_cameras, orbit_cameras
+from avatar_core.rendering.lights import Lights
+from avatar_core.rendering.mesh_renderer import render_mesh
+from avatar_core.rendering.rasterizer import MeshRays
+
+GREY = 0.8
+FIELD_OF_VIEW = 0.7
+STANDARD_DISTANCE, STANDARD_HEIGHT = 3.0, 0.95
+FILL = 0.88
+"""Share of the image that a framed body spans."""
+
+
+class GreyViews:
+    """Renders bodies of one model in plain grey on white, lit from near the camera.
+
+    Keeps one ray hierarchy and refits it, so that a view costs little; not for use from several threads at once.
+    """
+
+    def __init__(self, body: BodyModel, size: int, supersample: int = 2) -> None:
+        """size: pixels a side of the images; supersample: samples a side of each pixel."""
+        self.body, self.size, self._supersample = body, size, supersample
+        self._rays: MeshRays | None = None
+
+    def standard(self, vertices: Tensor, azimuths: Sequence[float]) -> Tensor:
+        """Images (len(azimuths), 3, H, W) from one distance for every body, so that a tall one looks tall.
+
+        vertices: (V, 3) standing on y = 0, metres; azimuths: radians, 0 in front.
+        """
+        target = vertices.new_tensor([0.0, STANDARD_HEIGHT, 0.0])
+        cameras = orbit_cameras(
+            vertices.new_tensor(azimuths), 0.0, STANDARD_DISTANCE, target, FIELD_OF_VIEW, self.size
+        )
+        return self.render(vertices, cameras)
+
+    def framed(self, vertices: Tensor, azimuths: Sequence[float]) -> Tensor:
+        """Images (len(azimuths), 3, H, W) in which the body (V, 3), wherever it is, fills the frame."""
+        return self.render(vertices, self.framing(vertices, azimuths))
+
+    def framing(self, vertices: Tensor, azimuths: Sequence[float]) -> Cameras:
+        """Cameras about the middle of `vertices` (V, 3), slightly from above."""
+        points = vertices.detach()
+        low, high = points.amin(0), points.amax(0)
+        extent = (high - low).max()
+        distance = 0.5 * extent / (FILL * torch.tan(torch.tensor(FIELD_OF_VIEW / 2))) + 0.1 * extent
+        return cat_cameras(
+            [
+                orbit_cameras(azimuth, 0.12, float(distance), (low + high) / 2, FIELD_OF_VIEW, self.size)
+                for azimuth in azimuths
+            ]
+        )
+
+    def render(self, vertices: Tensor, cameras: Cameras) -> Tensor:
+        """Images (B, 3, H, W) of one body (V, 3), differentiable in its vertices."""
+        if self._rays is None:
+            self._rays = MeshRays(vertices.detach(), self.body.faces)
+        grey = vertices.new_full((len(vertices), 3), GREY)
+        return render_mesh(
+            vertices,
+            self.body.faces,
+            cameras,
+            lights=camera_lights(cameras),
+            vertex_colors=grey,
+            antialias=vertices.requires_grad,
+            supersample=1 if vertices.requires_grad else self._supersample,
+            rays=self._rays,
+        ).image
+
+
+def camera_lights(cameras: Cameras) -> Lights:
+    """A light a little above and to the left of each camera."""
+    right, up, forward = cameras.axes().unbind(1)
+    direction = torch.nn.functional.normalize(-forward - 0.25 * right + 0.35 * up, dim=-1)
+    level = torch.full_like(cameras.fov_y, 0.2)
+    return Lights(direction=direction, ambient=level, diffuse=1 - level)
+
+
+def pose_body(body: BodyModel, shaped: ShapedBody, rotations: Tensor) -> Tensor:
+    """Vertices (B, V, 3) of a body in poses (B, 22, 3, 3), each standing on y = 0 at x = z = 0."""
+    vertices = body.pose(shaped, rotations).vertices
+    base = torch.stack([vertices[..., 0].mean(1), vertices[..., 1].amin(1), vertices[..., 2].mean(1)], dim=-1)
+    return vertices - base[:, None]

@@ -1,0 +1,130 @@
+"""Skinning weights of a new mesh from the body it grew on, and linear blend skinning with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from avatar_core.errors import BodyError
+from avatar_core.rigging.closest import closest_points
+
+INFLUENCES = 4
+
+
+@dataclass(frozen=True)
+class Skin:
+    """At most four joints a vertex, strongest first; weights sum to 1 and unused slots name joint 0."""
+
+    joints: NDArray[np.uint8]
+    """(V, 4)"""
+    weights: NDArray[np.float32]
+    """(V, 4)"""
+
+    def dense(self, joints: int) -> NDArray[np.float32]:
+        """Return the weights as a (V, joints) matrix."""
+        matrix = np.zeros((len(self.joints), joints), np.float32)
+        np.add.at(matrix, (np.arange(len(matrix))[:, None], self.joints.astype(np.int64)), self.weights)
+        return matrix
+
+
+def transfer_weights(
+    vertices: NDArray[np.floating],
+    normals: NDArray[np.floating],
+    faces: NDArray[np.integer],
+    body_vertices: NDArray[np.floating],
+    body_faces: NDArray[np.integer],
+    body_weights: NDArray[np.floating],
+    *,
+    smoothing: int = 3,
+    turn_penalty: float = 0.03,
+) -> Skin:
+    """Skin a mesh by the closest points of a skinned body in the same pose.
+
+    Args:
+        vertices: (V, 3) of the new mesh, metres.
+        normals: (V, 3) of the new mesh.
+        faces: (F, 3) of the new mesh.
+        body_vertices: (B, 3) metres, same pose.
+        body_faces: (G, 3).
+        body_weights: (B, J), rows sum to 1.
+        smoothing: rounds of averaging over neighbouring vertices.
+        turn_penalty: see `closest_points`.
+    Raises:
+        BodyError: the body's weights and vertices do not match, or it has more joints than a byte can name.
+    """
+    if len(body_weights) != len(body_vertices) or body_weights.shape[1] > 256:
+        raise BodyError(
+            f"skinning weights of shape {body_weights.shape} do not fit a body of {len(body_vertices)} vertices "
+            "(one row a vertex, at most 256 joints)"
+        )
+    found = closest_points(vertices, normals, body_vertices, body_faces, turn_penalty=turn_penalty)
+    corner_weights = np.asarray(body_weights, dtype=np.float64)[body_faces[found.face]]
+    weights = (found.barycentric[..., None] * corner_weights).sum(axis=1)
+    return strongest(smooth(weights, faces, rounds=smoothing))
+
+
+def smooth(weights: NDArray[np.float64], faces: NDArray[np.integer], *, rounds: int) -> NDArray[np.float64]:
+    """Average weights (V, J) `rounds` times, half with the mean of the neighbours over faces (F, 3)."""
+    if rounds == 0:
+        return weights
+    first, second = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
+    rows, columns = np.concatenate([first, second]), np.concatenate([second, first])
+    links = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(weights), len(weights)))
+    links.data[:] = 1.0
+    degree = np.maximum(np.asarray(links.sum(axis=1)), 1.0)
+    for _ in range(rounds):
+        weights = 0.5 * weights + 0.5 * (links @ weights) / degree
+    return weights
+
+
+def strongest(weights: NDArray[np.floating]) -> Skin:
+    """Keep the four strongest influences of weights (V, J) and make them sum to one."""
+    order = np.argsort(-weights, axis=1, kind="stable")[:, :INFLUENCES]
+    kept = np.take_along_axis(weights, order, axis=1)
+    kept[kept < 1e-3 * kept[:, :1]] = 0.0
+    kept = (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
+    # The float32 rounding goes to the strongest, so that the sum is one to the last bit that matters.
+    kept[:, 0] += 1.0 - kept.sum(axis=1, dtype=np.float32)
+    return Skin(np.where(kept > 0, order, 0).astype(np.uint8), kept)
+
+
+def deform(vertices: NDArray[np.floating], skin: Skin, transforms: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Linear blend skinning: vertices (V, 3) by transforms (J, 4, 4) or (T, J, 4, 4) to (V, 3) or (T, V, 3)."""
+    weights = skin.dense(transforms.shape[-3])
+    blended = np.tensordot(np.asarray(transforms, np.float32)[..., :3, :], weights, axes=([-3], [1]))
+    points = np.concatenate([vertices, np.ones((len(vertices), 1))], axis=1).astype(np.float32)
+    posed = (blended * points.T[None]).sum(axis=-2)
+    return np.ascontiguousarray(np.swapaxes(posed, -1, -2))
+
+
+def normals_posed(normals: NDArray[np.floating], skin: Skin, transforms: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Rotate normals (V, 3) with the blended transforms, as real-time engines do; shapes as in `deform`."""
+    turned = np.array(transforms, np.float32)
+    turned[..., :3, 3] = 0.0
+    moved = deform(normals, skin, turned)
+    return moved / np.maximum(np.linalg.norm(moved, axis=-1, keepdims=True), 1e-12)
+
+
+def edge_stretch(
+    vertices: NDArray[np.floating], faces: NDArray[np.integer], posed: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Longest-edge measure of tearing: ratio of posed to bind length of each edge, worst over frames.
+
+    Args:
+        vertices: (V, 3) bind pose.
+        faces: (F, 3).
+        posed: (T, V, 3).
+    Returns:
+        (E,) ratios; edges under a millimetre are measured as if a millimetre longer.
+    """
+    edges = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    slack = 1e-3
+    rest = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=-1) + slack
+    worst = np.zeros(len(edges))
+    for frame in posed:
+        length = np.linalg.norm(frame[edges[:, 0]] - frame[edges[:, 1]], axis=-1) + slack
+        worst = np.maximum(worst, length / rest)
+    return worst

@@ -1,0 +1,95 @@
+"""How well a finished mesh matches its prompts: the fixed views of texturing, and frames of its motion."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avatar_core.export.mesh import TriangleMesh
+from avatar_core.perception.encoder import Encoder
+from avatar_core.perception.prompts import appearance_prompts, motion_prompt
+from avatar_core.rendering.cameras import Cameras, orbit_cameras
+from avatar_core.rendering.lights import studio_lights
+from avatar_core.rendering.mesh_renderer import render_mesh
+from avatar_core.stages.texturing_views import (
+    PROMPT_KINDS,
+    SCORING_ELEVATION,
+    SCORING_FOV,
+    Subject,
+    scoring_views,
+)
+
+MOTION_AZIMUTH = 0.6
+MOTION_FILL = 0.8
+"""Part of a motion frame's height that the avatar may take."""
+
+
+@torch.no_grad()
+def appearance_scores(
+    mesh: TriangleMesh, subject: Subject, prompt: str, encoder: Encoder, size: int, device: torch.device
+) -> dict[str, float]:
+    """Return the mean cosine of the mesh's body, face and back views with their prompts.
+
+    Args:
+        mesh: in the bind pose.
+        subject: of the body below it, for the same framing as texturing's.
+        prompt: the appearance as the user wrote it.
+        encoder: judges the views.
+        size: pixels a side.
+        device: where to render.
+    """
+    views = scoring_views(subject, size)
+    image = render_mesh(
+        torch.from_numpy(mesh.vertices).to(device),
+        torch.from_numpy(mesh.faces.astype(np.int64)).to(device),
+        views.cameras,
+        lights=views.lights,
+        background=views.background,
+        vertex_colors=torch.from_numpy(mesh.colors).to(device),
+        normals=torch.from_numpy(mesh.normals).to(device),
+    ).image
+    prompts = appearance_prompts(prompt)
+    texts = encoder.encode_texts([prompts[kind] for kind in PROMPT_KINDS])
+    cosines = (encoder.encode_images(image) * texts[views.prompt]).sum(1)
+    return {kind: float(cosines[views.prompt == index].mean()) for index, kind in enumerate(PROMPT_KINDS)}
+
+
+@torch.no_grad()
+def motion_scores(
+    mesh: TriangleMesh,
+    posed: NDArray[np.float32],
+    prompt: str,
+    encoder: Encoder,
+    size: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return mean and best cosine of posed frames with the motion prompt, under `motion` and `motion_best`.
+
+    Args:
+        mesh: its faces and colours are used.
+        posed: (T, V, 3) metres, the frames to look at.
+        prompt: the motion as the user wrote it.
+        encoder: judges the frames.
+        size: pixels a side.
+        device: where to render.
+    """
+    faces = torch.from_numpy(mesh.faces.astype(np.int64)).to(device)
+    colors = torch.from_numpy(mesh.colors).to(device)
+    images = []
+    for frame in posed:
+        vertices = torch.from_numpy(frame).to(device)
+        camera = _framed(vertices, size)
+        images.append(render_mesh(vertices, faces, camera, lights=studio_lights(camera), vertex_colors=colors).image)
+    text = encoder.encode_texts([motion_prompt(prompt)])[0]
+    cosines = encoder.encode_images(torch.cat(images)) @ text
+    return {"motion": float(cosines.mean()), "motion_best": float(cosines.max())}
+
+
+def _framed(vertices: Tensor, size: int) -> Cameras:
+    low, high = vertices.amin(0), vertices.amax(0)
+    distance = 0.5 * float((high - low).max()) / (MOTION_FILL * math.tan(SCORING_FOV / 2))
+    return orbit_cameras([MOTION_AZIMUTH], [SCORING_ELEVATION], [distance], (low + high) / 2, [SCORING_FOV], size)

@@ -1,0 +1,260 @@
+"""Search for the outfit that an image-text model takes for the prompt: discrete, before any gradient.
+
+Gradients through a small image-text model paint speckle that only the model can read. Choosing among whole
+garments cannot: every candidate is a plausible look. The search renders flat-coloured views and improves one
+slot at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from avatar_core.bodies.base import BodyModel, ShapedBody
+from avatar_core.perception.encoder import Encoder
+from avatar_core.stages.hanging import hanging_volumes
+from avatar_core.stages.outfit import (
+    HAIR_COLORS,
+    REPLACED_BY_ONE_PIECE,
+    SKIN_COLORS,
+    SLOTS,
+    Outfit,
+    Worn,
+    colors_of,
+    hangs,
+    memberships,
+    thicknesses,
+    visible,
+)
+from avatar_core.stages.outfit_views import OutfitViews
+from avatar_core.stages.texturing_views import Subject
+from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage
+
+REQUIRED = ("skin", "bottom")
+"""Slots that are never empty."""
+STAPLES = ("top", "bottom", "full", "feet", "hair", "skin")
+"""Slots that random starts fill, and that are improved first; the others are worn only for a clear gain."""
+
+
+UNUSUAL = 5.0
+"""Margins that a skin or hair colour must gain which is not natural."""
+SCREENING: dict[str, list[int]] = {
+    "body": [0, 3],
+    "hair": [0, 4],
+    "beard": [0, 4],
+    "head": [0, 4],
+    "face": [0, 4],
+    "emblem": [0, 1],
+    "neck": [0, 1],
+}
+"""Views (of OutfitViews) on which all candidates of a slot are compared; "body" for slots not named."""
+
+
+class SearchConfig(BaseModel):
+    """Effort of the search."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int | None = Field(None, ge=16)
+    """Edge of the rendered views in pixels; None takes the encoder's own."""
+    starts: int = Field(64, ge=1)
+    """Random outfits that are scored for a start."""
+    kept_starts: int = Field(1, ge=1)
+    """Best of them that are improved."""
+    passes: int = Field(2, ge=1)
+    """Rounds over all slots."""
+    finalists: int = Field(4, ge=1)
+    """Candidates of a slot that are compared on all views."""
+    margin: float = Field(0.3, ge=0)
+    """Gain that an accessory or a skirt must bring, and several times which a skin or hair colour must that is not
+    natural; in standard deviations of the starts' scores, so that it means the same for every encoder."""
+    batch: int = Field(64, ge=1)
+    """Images encoded at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class DressedRegions:
+    """The chosen outfit as regions of an avatar's base layer."""
+
+    outfit: Outfit
+    membership: Tensor  # (V, R) rows sum to one
+    colors: Tensor  # (R, 3) in [0, 1]
+    thickness: Tensor  # (R,) metres
+    volumes: Tensor  # (M, 10) what hangs about the legs, see garment_volume
+    score: float
+    evaluations: int
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a report tells of the search."""
+        return {"worn": self.outfit.summary(), "score": self.score, "images": self.evaluations}
+
+
+def search_outfit(
+    body: BodyModel,
+    shaped: ShapedBody,
+    subject: Subject,
+    targets: Tensor,
+    encoder: Encoder,
+    config: SearchConfig,
+    generator: torch.Generator,
+    progress: Callable[[int, int, str], None],
+) -> DressedRegions:
+    """Find the outfit whose views are closest to the prompts.
+
+    Args:
+        body: the body model, for where garments lie.
+        shaped: the body to dress.
+        subject: its framing.
+        targets: (3, D) unit text features of the body, face and back prompts.
+        encoder: scores the views.
+        config: effort.
+        generator: of the random starts, lights and backgrounds.
+        progress: told the slot that is searched.
+    """
+    search = _Search(body, shaped, subject, targets, encoder, config, generator, progress)
+    outfit, score = search.run()
+    outfit = visible(outfit, search.coverage)
+    layers = outfit.layers()
+    return DressedRegions(
+        outfit,
+        memberships(search.coverage, layers),
+        torch.tensor([rgb for _, rgb in layers]),
+        thicknesses(layers),
+        hanging_volumes(body, shaped, hangs(layers)),
+        score,
+        search.evaluations,
+    )
+
+
+class _Search:
+    def __init__(self, body, shaped, subject, targets, encoder, config, generator, progress) -> None:
+        self.coverage = Coverage(body)
+        size = config.size or encoder.image_size
+        self.views = OutfitViews(shaped.vertices, body.faces, self.coverage, subject, size, generator)
+        self.targets = targets[self.views.prompt]
+        self.encoder, self.config, self.generator, self.progress = encoder, config, generator, progress
+        self.every_view = list(range(len(self.views.prompt)))
+        self.evaluations = 0
+        self.margin = 0.0
+
+    def run(self) -> tuple[Outfit, float]:
+        """Improve the best random starts and return the best result."""
+        self.progress(0, 1, "outfit: starts")
+        starts = [self._random_outfit() for _ in range(self.config.starts)]
+        screened = self._scores(starts, SCREENING["body"])
+        if len(starts) > 1:
+            self.margin = self.config.margin * float(screened.std())
+        promising = screened.argsort(descending=True, stable=True)[: 4 * self.config.kept_starts].tolist()
+        scores = self._scores([starts[index] for index in promising], self.every_view)
+        best = scores.argsort(descending=True, stable=True)[: self.config.kept_starts].tolist()
+        results = [self._improve(starts[promising[index]], float(scores[index])) for index in best]
+        return max(results, key=lambda result: result[1])
+
+    def _random_outfit(self) -> Outfit:
+        outfit = Outfit(())
+        drawn = int(torch.randint(3, (1,), generator=self.generator))
+        hidden = REPLACED_BY_ONE_PIECE if drawn == 0 else ("full",)
+        for slot in (slot for slot in STAPLES if slot not in hidden):
+            options = [wearable.name for wearable in WEARABLES if wearable.slot == slot]
+            names = tuple({"skin": SKIN_COLORS, "hair": HAIR_COLORS}.get(slot, colors_of(slot)))
+            draws = torch.randint(1 << 30, (2,), generator=self.generator).tolist()
+            outfit = outfit.put(slot, Worn(options[draws[0] % len(options)], names[draws[1] % len(names)]))
+        return outfit
+
+    def _improve(self, outfit: Outfit, score: float) -> tuple[Outfit, float]:
+        """Go over all slots, then again over those that are worn, until nothing changes."""
+        slots = (*STAPLES, *(slot for slot in SLOTS if slot not in STAPLES))
+        for done in range(self.config.passes):
+            before = outfit
+            for slot in slots:
+                if slot in REPLACED_BY_ONE_PIECE and outfit.get("full") is not None:
+                    continue
+                self.progress(0, 1, f"outfit: {slot}, round {done + 1}")
+                outfit, score = self._improve_slot(outfit, score, slot)
+            outfit, score = self._try_swap(outfit, score)
+            if outfit == before:
+                break
+            slots = tuple(slot for slot in slots if slot in STAPLES or outfit.get(slot) is not None)
+        return outfit, score
+
+    def _improve_slot(self, outfit: Outfit, score: float, slot: str) -> tuple[Outfit, float]:
+        """Return the best outfit that differs from `outfit` in one slot only, if it is better.
+
+        All candidates are screened on the views that show the slot best; the best of them are compared on all.
+        """
+        candidates: list[Worn | None] = []
+        screened = []
+        for wearable in (wearable for wearable in WEARABLES if wearable.slot == slot):
+            worn = [Worn(wearable.name, name) for name in colors_of(slot)]
+            costs = torch.tensor([self._cost(one, slot) for one in worn])
+            candidates += worn
+            screened.append(self._screen(outfit, slot, worn) - costs)
+        ranked = torch.cat(screened).argsort(descending=True, stable=True).tolist()
+        finalists = [candidates[index] for index in ranked[: self.config.finalists]]
+        if outfit.get(slot) is not None and slot not in REQUIRED:
+            finalists.append(None)
+        finalists = [worn for worn in finalists if worn != outfit.get(slot)]
+        if not finalists:
+            return outfit, score
+        scores = self._scores([outfit.put(slot, worn) for worn in finalists], self.every_view)
+        nets = scores - torch.tensor([self._cost(worn, slot) for worn in finalists])
+        best = int(nets.argmax())
+        if float(nets[best]) <= score - self._cost(outfit.get(slot), slot):
+            return outfit, score
+        return outfit.put(slot, finalists[best]), float(scores[best])
+
+    def _cost(self, worn: Worn | None, slot: str) -> float:
+        """What a choice must gain over the plain one.
+
+        Flat-coloured views hardly tell skirts from shorts, nor a painted body from a clothed one.
+        """
+        if worn is None:
+            return 0.0
+        hanging = slot == "bottom" and WEARABLES[INDEX[worn.wearable]].hangs is not None
+        natural = {"skin": SKIN_COLORS, "hair": HAIR_COLORS, "beard": HAIR_COLORS}.get(slot)
+        unusual = natural is not None and worn.color not in natural
+        return self.margin * ((slot not in STAPLES) + hanging + UNUSUAL * unusual)
+
+    def _try_swap(self, outfit: Outfit, score: float) -> tuple[Outfit, float]:
+        """Exchange the colours of top and bottom: one move that single slots cannot make."""
+        top, bottom = outfit.get("top"), outfit.get("bottom")
+        if top is None or bottom is None:
+            return outfit, score
+        swapped = outfit.put("top", Worn(top.wearable, bottom.color))
+        swapped = swapped.put("bottom", Worn(bottom.wearable, top.color))
+        swapped_score = float(self._scores([swapped], self.every_view)[0])
+        return (swapped, swapped_score) if swapped_score > score else (outfit, score)
+
+    def _screen(self, outfit: Outfit, slot: str, worn: list[Worn]) -> Tensor:
+        """Scores (C,) of one wearable in several colours on the views that show its slot."""
+        views = SCREENING.get(slot, SCREENING["body"])
+        # Skin and hair tint other parts too; any other slot's colour enters a view linearly.
+        if slot in ("skin", "hair"):
+            return self._scores([outfit.put(slot, one) for one in worn], views)
+        layers = outfit.put(slot, worn[0]).layers()
+        varied = [WEARABLES[index].name for index, _ in layers].index(worn[0].wearable)
+        base, slope = self.views.paint_linear(layers, varied, views)
+        colors = torch.tensor([one.rgb for one in worn])[:, None, :, None, None]
+        return self._cosines(base[None] + slope[None] * colors, views)
+
+    def _scores(self, outfits: list[Outfit], views: list[int]) -> Tensor:
+        """Mean cosine (C,) of outfits over some views."""
+        return self._cosines(torch.stack([self.views.paint(one.layers(), views) for one in outfits]), views)
+
+    @torch.no_grad()
+    def _cosines(self, images: Tensor, views: list[int]) -> Tensor:
+        """Mean cosine (C,) of candidates' images (C, B, 3, H, W) of some views."""
+        self.evaluations += images.shape[0] * images.shape[1]
+        features = torch.cat(
+            [
+                self.encoder.encode_images(batch.to(self.targets.device))
+                for batch in images.flatten(0, 1).split(self.config.batch)
+            ]
+        )
+        cosines = (features.view(len(images), len(views), -1) * self.targets[views]).sum(-1)
+        return cosines.mean(1).cpu()

@@ -1,0 +1,224 @@
+"""Stage texturing: sculpt and colour an implicit avatar until an image-text model sees its prompt in it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import torch
+
+from avatar_core.errors import DivergenceError
+from avatar_core.fields.field_renderer import render_field
+from avatar_core.fields.neus import Sharpness
+from avatar_core.fields.shell import shell_of
+from avatar_core.perception.prompts import appearance_prompts
+from avatar_core.seeds import torch_generator
+from avatar_core.stages.base import StageContext
+from avatar_core.stages.implicit_init import ImplicitAvatar
+from avatar_core.stages.outfit_search import search_outfit
+from avatar_core.stages.texturing_config import Config
+from avatar_core.stages.texturing_losses import total_loss
+from avatar_core.stages.texturing_result import TexturedAvatar
+from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, draw_views, scoring_views
+
+NAME = "texturing"
+VERSION = 1
+logger = logging.getLogger(__name__)
+
+__all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "run"]
+
+
+def run(
+    avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, context: StageContext
+) -> TexturedAvatar:
+    """Optimise `avatar` towards the appearance `prompt`.
+
+    First an outfit is searched for (discrete: what is worn and its colours), then field and colours are
+    refined by gradients through rendered views. Interrupted runs continue from `context.checkpoint` as if
+    they had not stopped: every step draws from a generator of its own.
+
+    Raises DivergenceError when the loss is not finite.
+    """
+    work = _Work(avatar, prompt, config, seed, context)
+    resumed = context.checkpoint.load() if context.checkpoint is not None else None
+    if resumed is not None:
+        work.restore(*resumed)
+        logger.info("texturing continues at step %d of %d", work.step, config.steps)
+    else:
+        work.begin()
+        work.keep()
+    while work.step < config.steps:
+        work.advance()
+        context.progress(work.step, config.steps, f"loss {work.history[-1]['loss']:.3f}")
+        if work.step % config.checkpoint_every == 0 and work.step < config.steps:
+            work.keep()
+    return work.result()
+
+
+class _Work:
+    """The state of one run: field, optimiser, history; everything else follows from the inputs."""
+
+    def __init__(
+        self, avatar: ImplicitAvatar, prompt: str, config: Config, seed: int, context: StageContext
+    ) -> None:
+        self.config, self.seed, self.context = config, seed, context
+        self.betas = avatar.betas
+        self.shaped = context.body.shape(avatar.betas.to(context.device))
+        self.subject = Subject.of(context.body, self.shaped)
+        prompts = appearance_prompts(prompt)
+        self.targets = context.encoder.encode_texts([prompts[kind] for kind in PROMPT_KINDS]).to(
+            context.device
+        )
+        self.field = avatar.field(context.body)
+        self.sharpness = Sharpness(config.initial_sharpness).to(context.device)
+        self.step = 0
+        self.score_before = math.nan
+        self.outfit: dict[str, Any] = {}
+        self.history: list[dict[str, float]] = []
+
+    def begin(self) -> None:
+        """Score the untouched avatar and dress it."""
+        self.score_before = self.score()
+        if self.config.outfit_search:
+            outfit = search_outfit(
+                self.context.body,
+                self.shaped,
+                self.subject,
+                self.targets,
+                self.context.encoder,
+                self.config.search,
+                torch_generator(self.seed, NAME, "outfit"),
+                self.context.progress,
+            )
+            self.field.dress(outfit.membership, outfit.colors, outfit.thickness, outfit.volumes)
+            self.outfit = outfit.summary()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Build what depends on the dressed field."""
+        self.shell = shell_of(self.field)
+        rates = self.config.rates
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": [self.field.color_encoding.table], "lr": rates.color_table},
+                {"params": [self.field.geometry_encoding.table], "lr": rates.geometry_table},
+                {"params": self.field.color_head.parameters(), "lr": rates.heads},
+                {"params": self.field.geometry_head.parameters(), "lr": rates.heads},
+                {"params": [self.field.base.logits], "lr": rates.palette},
+                {"params": self.sharpness.parameters(), "lr": rates.sharpness},
+            ],
+            betas=(0.9, 0.99),
+            eps=1e-10,
+        )
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def advance(self) -> None:
+        """Take one optimisation step."""
+        config, encoder = self.config, self.context.encoder
+        done = self.step / max(config.steps, 1)
+        generator = torch_generator(self.seed, NAME, "step", str(self.step))
+        self._schedule(done)
+        views = draw_views(
+            self.subject,
+            config.views,
+            config.views_per_step,
+            config.resolution_at(done),
+            self.step,
+            generator,
+        )
+        rendered = render_field(
+            self.field,
+            self.shell,
+            views.cameras,
+            views.lights,
+            views.background,
+            self.sharpness(),
+            intervals=config.intervals,
+            clay=config.losses.clay > 0,
+            generator=generator,
+        )
+        loss, parts = total_loss(
+            rendered, self.targets[views.prompt], self.field, encoder, config.losses, self.step, generator
+        )
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DivergenceError(
+                f"texturing's loss became {value} at step {self.step}: run it again with another seed, or lower "
+                "texturing.rates (half is a good first try)"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        numbers = {name: float(part) for name, part in parts.items()}
+        self.history.append({"step": float(self.step), "loss": value, **numbers})
+
+    def _schedule(self, done: float) -> None:
+        """Set learning rates and active grid levels for the part `done` in [0, 1) of the run."""
+        warm = min(1.0, (self.step + 1) / self.config.warmup_steps)
+        decay = self.config.final_rate + (1 - self.config.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
+        for group, rate in zip(self.optimizer.param_groups, self._rates):
+            group["lr"] = rate * warm * decay
+        opened = min(1.0, done / self.config.full_detail_at)
+        for encoding in (self.field.color_encoding, self.field.geometry_encoding):
+            first = min(self.config.first_levels, encoding.layout.levels)
+            encoding.set_active_levels(first + opened * (encoding.layout.levels - first))
+
+    @torch.no_grad()
+    def score(self) -> float:
+        """Mean cosine of the fixed views with their prompts."""
+        views = scoring_views(self.subject, self.config.score_size)
+        rendered = render_field(
+            self.field,
+            shell_of(self.field),
+            views.cameras,
+            views.lights,
+            views.background,
+            self.sharpness(),
+            intervals=2 * self.config.intervals,
+            clay=False,
+        )
+        features = self.context.encoder.encode_images(rendered.image)
+        return float((features * self.targets[views.prompt]).sum(1).mean())
+
+    def keep(self) -> None:
+        """Save a checkpoint, where the caller keeps any."""
+        if self.context.checkpoint is None:
+            return
+        state = {
+            "field": self.field.state(),
+            "sharpness": self.sharpness.log_scale.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "score_before": self.score_before,
+            "outfit": self.outfit,
+            "history": self.history,
+        }
+        self.context.checkpoint.save(state, self.step)
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Take over a checkpoint."""
+        self.field.load(state["field"])
+        self._prepare()
+        with torch.no_grad():
+            self.sharpness.log_scale.copy_(state["sharpness"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.score_before, self.outfit, self.history = (
+            state["score_before"],
+            state["outfit"],
+            state["history"],
+        )
+        self.step = step
+
+    def result(self) -> TexturedAvatar:
+        """Score the field as it is now and pack it."""
+        for encoding in (self.field.color_encoding, self.field.geometry_encoding):
+            encoding.set_active_levels(encoding.layout.levels)
+        return TexturedAvatar(
+            betas=self.betas,
+            state=self.field.state(),
+            score_before=self.score_before,
+            score_after=self.score(),
+            outfit=self.outfit,
+            history=self.history,
+        )

@@ -1,0 +1,102 @@
+"""What texturing minimises: guidance by the image-text model, and what keeps surface and colours plausible."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from avatar_core.fields import AvatarField
+from avatar_core.fields.field_renderer import FieldViews
+from avatar_core.perception.encoder import Encoder
+
+
+class LossConfig(BaseModel):
+    """Weights of the losses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lit: float = Field(1.0, ge=0)
+    """1 - cosine of lit, textured views and their prompt."""
+    clay: float = Field(0.5, ge=0)
+    """1 - cosine of texture-less views and their prompt: what shapes the geometry."""
+    clay_share: float = Field(0.5, gt=0, le=1)
+    """Part of a step's views that are seen without texture too, in turn."""
+    eikonal: float = Field(0.1, ge=0)
+    """(|gradient of the distance| - 1)² on the surface."""
+    laplacian: float = Field(1e-3, ge=0)
+    """Squared Laplacian of the learned distance, per metre: keeps the surface from wrinkling."""
+    residual: float = Field(4.0, ge=0)
+    """Squared learned distance over its outward limit: the body's shape is kept where guidance is indifferent."""
+    mask: float = Field(0.1, ge=0)
+    """1 - opacity of rays that hit the body: guidance may add to the body, not open holes in it."""
+    variation: float = Field(0.3, ge=0)
+    """Difference of learned colours between neighbouring points: total variation on the surface."""
+    variation_step: float = Field(0.012, gt=0)
+    """Standard deviation of the neighbours' offset, metres."""
+    change: float = Field(0.05, ge=0)
+    """Squared learned change of the albedo's logits: colours stay with their region's unless guidance insists."""
+    palette: float = Field(0.5, ge=0)
+    """Squared change of the region colours' logits: what the prompt does not speak of keeps its plausible colour."""
+    saturation: float = Field(0.02, ge=0)
+    """Squared excess of the albedo beyond what reads as paint (below 0.03, above 0.97)."""
+
+
+def guidance(encoder: Encoder, images: Tensor, targets: Tensor) -> Tensor:
+    """Return 1 - cosine (B,) of images (B, 3, H, W) in [0, 1] and unit text features (B, D)."""
+    return 1.0 - (encoder.encode_images(images) * targets).sum(1)
+
+
+def total_loss(
+    views: FieldViews,
+    targets: Tensor,
+    field: AvatarField,
+    encoder: Encoder,
+    config: LossConfig,
+    step: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the weighted sum and its parts before weighting (detached scalars).
+
+    targets: (B, D) unit text features of the prompts that the B views are compared with; step: running number,
+    which decides whose turn it is to be seen without texture.
+    """
+    if views.clay is not None and config.clay > 0:
+        count = len(targets)
+        seen = max(1, round(config.clay_share * count))
+        turn = (torch.arange(seen, device=targets.device) + step * seen) % count
+        images, texts = torch.cat([views.image, views.clay[turn]]), torch.cat([targets, targets[turn]])
+        both = guidance(encoder, images, texts)
+        parts = {"lit": both[:count].mean(), "clay": both[count:].mean()}
+    else:
+        parts = {"lit": guidance(encoder, views.image, targets).mean()}
+    parts |= regularisation(views, field, config, generator)
+    total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
+    return total, {name: value.detach() for name, value in parts.items()}
+
+
+def regularisation(
+    views: FieldViews, field: AvatarField, config: LossConfig, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return the parts of the loss that need no prompt."""
+    offsets = config.variation_step * torch.randn(
+        views.points.shape, generator=generator, device=generator.device
+    ).to(views.points)
+    neighbours = field.color_change(views.points + offsets)
+    excess = (views.albedo - views.albedo.clamp(0.03, 0.97)).square().sum(1)
+    on_body = views.rays.on_body
+    return {
+        "eikonal": _mean((views.gradient.norm(dim=1) - 1.0).square()),
+        "laplacian": _mean(views.laplacian.square()),
+        "residual": _mean((field.residual(views.points) / field.config.outward).square()),
+        "mask": _mean(1.0 - views.rendered.opacity[on_body]),
+        "variation": _mean((neighbours - views.color_change).abs().mean(1)),
+        "change": _mean(views.color_change.square().mean(1)),
+        "palette": field.base.drift(),
+        "saturation": _mean(excess),
+    }
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean, and zero of nothing."""
+    return values.sum() / max(len(values), 1)

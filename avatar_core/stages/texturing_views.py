@@ -1,0 +1,170 @@
+"""Which views texturing looks at: cameras, lights and backgrounds of a step, and the fixed views that are scored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from avatar_core.bodies.base import BodyModel, ShapedBody
+from avatar_core.rendering.backgrounds import random_backgrounds
+from avatar_core.rendering.cameras import Cameras, cat_cameras, orbit_cameras
+from avatar_core.rendering.lights import Lights, random_camera_lights, studio_lights
+
+PROMPT_KINDS: tuple[str, ...] = ("body", "face", "back")
+"""The prompts a view can be compared with, in the order of a view's `prompt` index."""
+BEHIND = math.radians(110)
+"""A camera farther round than this is compared with the prompt of the back."""
+SCORING_FOV, SCORING_ELEVATION = math.radians(40), 0.05
+"""Field of view and elevation of fixed views, radians."""
+HEAD_REGIONS = ("face", "scalp", "ears", "eyes", "mouth", "head")
+
+
+class ViewConfig(BaseModel):
+    """How views of one step are drawn; shares are parts of a step's views, the rest is the front."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    face_share: float = Field(0.2, ge=0, le=1)
+    """Close-ups of the head from the front, compared with the prompt of the face."""
+    back_share: float = Field(0.2, ge=0, le=1)
+    """Views from behind, compared with the prompt of the back."""
+    side_share: float = Field(0.15, ge=0, le=1)
+    """Views from the left and right."""
+    fill: tuple[float, float] = (0.6, 1.1)
+    """Part of the image's height that the body takes, drawn uniformly; above 1 it is cut off."""
+    face_fill: tuple[float, float] = (0.5, 0.95)
+    """The same of the head in close-ups."""
+    fov: tuple[float, float] = (math.radians(25), math.radians(55))
+    """Vertical field of view, radians, drawn uniformly."""
+    azimuth_spread: float = Field(math.pi / 7, ge=0)
+    """Standard deviation of the azimuth about the view's own direction, radians."""
+    elevation_spread: float = Field(0.15, ge=0)
+    """Standard deviation of the elevation, radians."""
+    target_spread: float = Field(0.05, ge=0)
+    """Standard deviation of the point looked at, as a part of what fills the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Where a body and its head are, for framing."""
+
+    body_centre: Tensor  # (3,) metres
+    body_size: float  # metres
+    head_centre: Tensor  # (3,) metres
+    head_size: float  # metres
+
+    @classmethod
+    def of(cls, body: BodyModel, shaped: ShapedBody) -> Subject:
+        """Measure a shaped body."""
+        heads = [index for index, name in enumerate(body.region_names) if name in HEAD_REGIONS]
+        on_head = torch.isin(body.regions, torch.tensor(heads, device=body.regions.device))
+        head = shaped.vertices[on_head] if bool(on_head.any()) else shaped.vertices
+        return cls(*_box(shaped.vertices), *_box(head))
+
+
+def _box(points: Tensor) -> tuple[Tensor, float]:
+    low, high = points.amin(0), points.amax(0)
+    return (low + high) / 2, float((high - low).max())
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """B views and the prompt that each is compared with."""
+
+    cameras: Cameras
+    lights: Lights
+    background: Tensor
+    """(B, 3, H, W) in [0, 1]."""
+    prompt: Tensor
+    """(B,) int64 index into PROMPT_KINDS."""
+
+
+def draw_views(
+    subject: Subject, config: ViewConfig, count: int, size: int, step: int, generator: torch.Generator
+) -> Views:
+    """Draw the views of one step.
+
+    Shares are kept exactly over steps: view k of the optimisation is of the kind that is furthest behind its
+    share, so that even one view a step visits every kind.
+    """
+    device = subject.body_centre.device
+    kinds = [_kind(config, step * count + index) for index in range(count)]
+    cameras, prompts = [], []
+    for kind in kinds:
+        azimuth = _azimuth(kind, config, generator)
+        centre, extent, fill = subject.body_centre, subject.body_size, config.fill
+        if kind == "face":
+            centre, extent, fill = subject.head_centre, subject.head_size, config.face_fill
+        draws = torch.rand(2, generator=generator).tolist()
+        normals = torch.randn(4, generator=generator)
+        fov = config.fov[0] + draws[0] * (config.fov[1] - config.fov[0])
+        filled = fill[0] + draws[1] * (fill[1] - fill[0])
+        elevation = float((normals[0] * config.elevation_spread).clamp(-0.4, 0.4))
+        target = centre + (normals[1:] * config.target_spread * extent).to(device)
+        cameras.append(_framed(azimuth, elevation, target, extent / filled, fov, size))
+        behind = abs((azimuth + math.pi) % (2 * math.pi) - math.pi) > BEHIND
+        prompts.append("back" if behind else "face" if kind == "face" else "body")
+    batch = cat_cameras(cameras).to(device)
+    lights = random_camera_lights(generator, batch)
+    background = random_backgrounds(generator, count, size, size, device)
+    return Views(batch, lights, background, _indices(prompts, device))
+
+
+def scoring_views(subject: Subject, size: int) -> Views:
+    """Return the fixed views that scores are taken from: four around, one face, under even light on white."""
+    device = subject.body_centre.device
+    plan = [
+        (0.0, "body"),
+        (0.5, "body"),
+        (-math.pi / 2, "body"),
+        (math.pi, "back"),
+        (0.0, "face"),
+        (-0.5, "face"),
+    ]
+    batch = framed_cameras([(kind == "face", azimuth, 0.8) for azimuth, kind in plan], subject, size)
+    background = torch.ones(len(plan), 3, size, size, device=device)
+    return Views(batch, studio_lights(batch), background, _indices([kind for _, kind in plan], device))
+
+
+def framed_cameras(plan: list[tuple[bool, float, float]], subject: Subject, size: int) -> Cameras:
+    """Return one camera for each (whether it looks at the head, azimuth in radians, part of the height filled)."""
+    cameras = []
+    for on_head, azimuth, fill in plan:
+        centre = subject.head_centre if on_head else subject.body_centre
+        extent = subject.head_size if on_head else subject.body_size
+        cameras.append(_framed(azimuth, SCORING_ELEVATION, centre, extent / fill, SCORING_FOV, size))
+    return cat_cameras(cameras).to(subject.body_centre.device)
+
+
+def _indices(prompts: list[str], device: torch.device) -> Tensor:
+    return torch.tensor([PROMPT_KINDS.index(prompt) for prompt in prompts], device=device)
+
+
+def _framed(
+    azimuth: float, elevation: float, target: Tensor, height: float, fov: float, size: int
+) -> Cameras:
+    """A camera in whose image `height` metres at the target fill the image from top to bottom."""
+    return orbit_cameras([azimuth], [elevation], [0.5 * height / math.tan(fov / 2)], target, [fov], size)
+
+
+def _kind(config: ViewConfig, view: int) -> str:
+    """The kind of the view with this running number: each kind's count follows its share."""
+    shares = {"face": config.face_share, "back": config.back_share, "side": config.side_share}
+    for kind, share in shares.items():
+        phase = {"face": 0.35, "back": 0.6, "side": 0.85}[kind]
+        if math.floor((view + 1) * share + phase) > math.floor(view * share + phase):
+            return kind
+    return "front"
+
+
+def _azimuth(kind: str, config: ViewConfig, generator: torch.Generator) -> float:
+    spread = config.azimuth_spread * float(torch.randn((), generator=generator))
+    if kind == "back":
+        return math.pi + spread
+    if kind == "side":
+        return (math.pi / 2 if float(torch.rand((), generator=generator)) < 0.5 else -math.pi / 2) + spread
+    return spread

@@ -1,0 +1,298 @@
+"""What can be worn: how much of each vertex every garment covers, and how far it stands off the body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avatar_core.bodies.base import BodyModel
+from avatar_core.stages.body_chart import (
+    ARM_METRES,
+    EYE_ASIDE,
+    TRUNK_METRES,
+    BodyChart,
+    all_of,
+)
+
+BORDER = 0.03
+"""Metres over which coverage falls from one to zero at a garment's border; wider than most edges of the mesh, so
+that the line of equal shares runs straight through triangles."""
+FINE_BORDER = 0.008
+"""The same on the face, where triangles are small."""
+
+Cut = tuple[np.ndarray, float]
+"""Signed reach (V,) in metres into what a garment covers, and the width of its border in metres."""
+
+
+@dataclass(frozen=True)
+class Hang:
+    """A skirt of some kind: from `waist` along the trunk (0 hip joints, 1 neck) to `hem` along the legs (0 hip joints,
+    1 knee, 2 ankle), at the hem `flare` times as wide as the legs need."""
+
+    waist: float
+    hem: float
+    flare: float
+
+
+@dataclass(frozen=True)
+class Wearable:
+    """One kind of thing worn."""
+
+    name: str
+    slot: str
+    """At most one wearable of a slot is worn."""
+    cut: Callable[[BodyChart], Cut]
+    thickness: float = 0.0
+    """How far it stands off what is below, metres."""
+    hangs: Hang | None = None
+    """The volume that it encloses around the legs, if it does."""
+
+
+class Coverage:
+    """How much of each vertex of a body every wearable covers.
+
+    Args:
+        body: any body model with SMPL's joints.
+    """
+
+    def __init__(self, body: BodyModel) -> None:
+        chart = BodyChart(body)
+        shares = [_ramp(*wearable.cut(chart)) for wearable in WEARABLES]
+        self.shares: Tensor = torch.from_numpy(np.stack(shares, axis=1).astype(np.float32))
+        """(V, K) in [0, 1], one column a wearable."""
+
+
+def _ramp(reach: np.ndarray, border: float) -> np.ndarray:
+    return np.clip(0.5 + reach / border, 0.0, 1.0)
+
+
+def _skin(chart: BodyChart) -> Cut:
+    return np.ones(len(chart.x)), BORDER
+
+
+def _brows(chart: BodyChart) -> Cut:
+    arch = np.minimum(0.0055 - np.abs(chart.above - 0.0215), 0.0185 - np.abs(chart.aside - 0.0315))
+    return all_of(chart.head(), arch, chart.z - 0.08), FINE_BORDER
+
+
+def _lips(chart: BodyChart) -> Cut:
+    return all_of(
+        chart.head(), 0.010 - np.abs(chart.above + 0.078), 0.026 - chart.aside, chart.z - 0.11
+    ), FINE_BORDER
+
+
+def _eyes(chart: BodyChart) -> Cut:
+    return chart.region("eyes"), 0.02
+
+
+def _irises(chart: BodyChart) -> Cut:
+    away = np.hypot(chart.aside - EYE_ASIDE, chart.above)
+    return all_of(chart.region("eyes"), 0.0075 - away), 0.004
+
+
+def _socks(chart: BodyChart) -> Cut:
+    return chart.feet_up_to(1.55), BORDER
+
+
+def _underwear(chart: BodyChart) -> Cut:
+    return chart.bottom_to(0.15, 0.10), BORDER
+
+
+def _shorts(chart: BodyChart) -> Cut:
+    return chart.bottom_to(0.68, 0.16), BORDER
+
+
+def _trousers(chart: BodyChart) -> Cut:
+    return chart.bottom_to(1.9, 0.16), BORDER
+
+
+def _skirt(chart: BodyChart) -> Cut:
+    return chart.bottom_to(0.85, 0.17), BORDER
+
+
+def _full_to(chart: BodyChart, sleeve: float | None, leg: float) -> np.ndarray:
+    """Signed reach (V,) into one piece from the neckline down the legs to `leg`."""
+    return np.maximum(chart.top_to(sleeve, -1.0, 0.97), chart.bottom_to(leg, 0.5))
+
+
+def _dress(chart: BodyChart) -> Cut:
+    return _full_to(chart, 0.35, 0.95), BORDER
+
+
+def _robe(chart: BodyChart) -> Cut:
+    return _full_to(chart, 1.92, 1.8), BORDER
+
+
+def _bodysuit(chart: BodyChart) -> Cut:
+    return _full_to(chart, 1.95, 1.92), BORDER
+
+
+def _tank_top(chart: BodyChart) -> Cut:
+    return chart.top_to(None, 0.12, 0.88), BORDER
+
+
+def _t_shirt(chart: BodyChart) -> Cut:
+    return chart.top_to(0.72, 0.12, 0.99), BORDER
+
+
+def _long_sleeved_shirt(chart: BodyChart) -> Cut:
+    return chart.top_to(1.92, 0.12, 0.99), BORDER
+
+
+def _open_jacket(chart: BodyChart) -> Cut:
+    opening = np.where((chart.front > 0.1) & (chart.trunk() > 0), chart.aside - 0.04, 1.0)
+    return np.minimum(chart.top_to(2.0, 0.10, 1.0), opening), BORDER
+
+
+def _tie(chart: BodyChart) -> Cut:
+    strip = np.minimum(0.022 - chart.aside, (chart.height - 0.3) * TRUNK_METRES)
+    return all_of(chart.trunk(), strip, (chart.front - 0.2) * 0.05), 0.015
+
+
+def _scarf(chart: BodyChart) -> Cut:
+    high = np.minimum(chart.trunk(), (chart.height - 0.95) * TRUNK_METRES)
+    return np.maximum(chart.region("neck"), high), BORDER
+
+
+def _belt(chart: BodyChart) -> Cut:
+    return np.minimum(chart.trunk(), (0.036 - np.abs(chart.height - 0.155)) * TRUNK_METRES), 0.02
+
+
+def _emblem(chart: BodyChart) -> Cut:
+    away = np.hypot(chart.x, (chart.height - 0.73) * 0.6)
+    return all_of(chart.trunk(), 0.07 - away, (chart.front - 0.2) * 0.05), 0.015
+
+
+def _gloves(chart: BodyChart) -> Cut:
+    return np.minimum(chart.region("upper_arm", "forearm", "hand"), (chart.arm - 1.95) * ARM_METRES), BORDER
+
+
+def _long_gloves(chart: BodyChart) -> Cut:
+    return np.minimum(chart.region("upper_arm", "forearm", "hand"), (chart.arm - 1.4) * ARM_METRES), BORDER
+
+
+def _shoes(chart: BodyChart) -> Cut:
+    return chart.feet_up_to(1.97), BORDER
+
+
+def _boots(chart: BodyChart) -> Cut:
+    return chart.feet_up_to(1.5), BORDER
+
+
+def _cape(chart: BodyChart) -> Cut:
+    trunk = np.minimum(chart.trunk(), (1.0 - chart.height) * TRUNK_METRES)
+    return np.minimum((-0.2 - chart.front) * 0.06, np.maximum(trunk, chart.legs(1.3))), BORDER
+
+
+def _short_hair(chart: BodyChart) -> Cut:
+    return chart.region("scalp"), 0.02
+
+
+def _long_hair(chart: BodyChart) -> Cut:
+    behind = np.minimum(0.02 - chart.z, np.maximum(chart.head(), chart.region("neck")))
+    back = all_of(
+        chart.trunk(), (-0.1 - chart.front) * 0.06, (chart.height - 0.8) * TRUNK_METRES, 0.11 - chart.aside
+    )
+    return np.maximum(chart.region("scalp"), np.maximum(behind, back)), 0.02
+
+
+def _mustache(chart: BodyChart) -> Cut:
+    return all_of(
+        chart.head(), 0.033 - chart.aside, 0.008 - np.abs(chart.above + 0.060), chart.z - 0.1
+    ), FINE_BORDER
+
+
+def _beard(chart: BodyChart) -> Cut:
+    jaw = np.maximum(-0.088 - chart.above, np.minimum(chart.aside - 0.033, -0.05 - chart.above))
+    sideburns = np.minimum(chart.aside - 0.055, -0.01 - chart.above)
+    cheeks = all_of(chart.region("face", "mouth", "head"), chart.z - 0.015, np.maximum(jaw, sideburns))
+    return np.maximum(cheeks, _mustache(chart)[0]), 0.012
+
+
+def _headband(chart: BodyChart) -> Cut:
+    return np.minimum(chart.head(), 0.014 - np.abs(chart.above - 0.049)), 0.012
+
+
+def _crown(chart: BodyChart) -> Cut:
+    return np.minimum(chart.head(), 0.020 - np.abs(chart.above - 0.070)), 0.012
+
+
+def _hat(chart: BodyChart) -> Cut:
+    return np.minimum(chart.head(), chart.above - 0.043), 0.015
+
+
+def _helmet(chart: BodyChart) -> Cut:
+    shell = all_of(chart.head(), chart.around_face(), chart.above + 0.08)
+    return np.maximum(shell, chart.region("scalp")), 0.015
+
+
+def _hood(chart: BodyChart) -> Cut:
+    return np.maximum(np.minimum(chart.head(), chart.around_face()), chart.region("neck")), 0.015
+
+
+def _sunglasses(chart: BodyChart) -> Cut:
+    lens = 1.0 - np.hypot((chart.aside - EYE_ASIDE) / 0.026, chart.above / 0.018)
+    bar = np.minimum(0.004 - np.abs(chart.above), 0.08 - chart.aside)
+    return all_of(chart.head(), chart.z - 0.03, np.maximum(lens * 0.02, bar)), FINE_BORDER
+
+
+def _eye_mask(chart: BodyChart) -> Cut:
+    band = 0.022 - np.abs(chart.above)
+    return all_of(chart.head(), -chart.region("eyes"), chart.z - 0.03, band), FINE_BORDER
+
+
+def _face_mask(chart: BodyChart) -> Cut:
+    return all_of(chart.head(), chart.z - 0.04, -0.025 - chart.above), 0.012
+
+
+def _full_mask(chart: BodyChart) -> Cut:
+    return all_of(chart.head(), -chart.region("eyes"), chart.z - 0.03), 0.012
+
+
+WEARABLES: tuple[Wearable, ...] = (
+    Wearable("skin", "skin", _skin),
+    Wearable("brows", "brows", _brows, 0.001),
+    Wearable("lips", "lips", _lips),
+    Wearable("eyes", "eyes", _eyes),
+    Wearable("irises", "irises", _irises),
+    Wearable("socks", "socks", _socks, 0.002),
+    Wearable("underwear", "bottom", _underwear, 0.002),
+    Wearable("shorts", "bottom", _shorts, 0.006),
+    Wearable("trousers", "bottom", _trousers, 0.006),
+    Wearable("skirt", "bottom", _skirt, 0.006, Hang(0.12, 0.85, 1.45)),
+    Wearable("tank top", "top", _tank_top, 0.003),
+    Wearable("t-shirt", "top", _t_shirt, 0.005),
+    Wearable("long-sleeved shirt", "top", _long_sleeved_shirt, 0.005),
+    Wearable("dress", "full", _dress, 0.006, Hang(0.12, 0.95, 1.4)),
+    Wearable("robe", "full", _robe, 0.010, Hang(0.15, 1.8, 1.35)),
+    Wearable("bodysuit", "full", _bodysuit, 0.004),
+    Wearable("open jacket", "jacket", _open_jacket, 0.010),
+    Wearable("tie", "neck", _tie, 0.004),
+    Wearable("scarf", "neck", _scarf, 0.012),
+    Wearable("belt", "belt", _belt, 0.006),
+    Wearable("emblem", "emblem", _emblem),
+    Wearable("gloves", "hands", _gloves, 0.003),
+    Wearable("long gloves", "hands", _long_gloves, 0.004),
+    Wearable("shoes", "feet", _shoes, 0.008),
+    Wearable("boots", "feet", _boots, 0.010),
+    Wearable("cape", "cape", _cape, 0.014),
+    Wearable("short hair", "hair", _short_hair, 0.012),
+    Wearable("long hair", "hair", _long_hair, 0.016),
+    Wearable("mustache", "beard", _mustache, 0.005),
+    Wearable("beard", "beard", _beard, 0.009),
+    Wearable("headband", "head", _headband, 0.006),
+    Wearable("crown", "head", _crown, 0.010),
+    Wearable("hat", "head", _hat, 0.018),
+    Wearable("helmet", "head", _helmet, 0.020),
+    Wearable("hood", "head", _hood, 0.016),
+    Wearable("sunglasses", "face", _sunglasses, 0.005),
+    Wearable("eye mask", "face", _eye_mask, 0.003),
+    Wearable("face mask", "face", _face_mask, 0.006),
+    Wearable("full mask", "face", _full_mask, 0.006),
+)
+"""Everything that can be worn, in the order in which it is put on."""
+INDEX: dict[str, int] = {wearable.name: index for index, wearable in enumerate(WEARABLES)}

@@ -1,0 +1,249 @@
+"""BodyCLIP's architecture, its auxiliary heads and its losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPModel
+
+from avatar_core.training.bodyclip_tokenizer import END_ID, PAD_ID, START_ID
+from avatar_core.training.garments import CATEGORIES, GARMENTS, PATTERNS
+from avatar_core.training.palette import SHADES
+from avatar_core.training.scene import GLOBAL_FACTS, LAYER_FACTS, NUM_COLORS, NUM_FACTS, VIEWS, fact_slot
+
+IMAGE_MEAN: tuple[float, float, float] = (0.5, 0.5, 0.5)
+IMAGE_STD: tuple[float, float, float] = (0.3, 0.3, 0.3)
+
+
+@dataclass(frozen=True)
+class BodyClipConfig:
+    """Sizes of the model."""
+
+    image_size: int = 96
+    patch_size: int = 16
+    vision_width: int = 160
+    vision_layers: int = 6
+    text_width: int = 160
+    text_layers: int = 2
+    head_width: int = 32
+    context: int = 48
+    vocab_size: int = 3000
+    projection: int = 256
+
+    def to_clip_config(self) -> CLIPConfig:
+        """Return the transformers configuration."""
+        shared = {"hidden_act": "gelu_pytorch_tanh", "projection_dim": self.projection}
+        vision = dict(
+            hidden_size=self.vision_width, intermediate_size=4 * self.vision_width,
+            num_hidden_layers=self.vision_layers, num_attention_heads=self.vision_width // self.head_width,
+            image_size=self.image_size, patch_size=self.patch_size, **shared,
+        )  # fmt: skip
+        text = dict(
+            vocab_size=self.vocab_size, hidden_size=self.text_width, intermediate_size=4 * self.text_width,
+            num_hidden_layers=self.text_layers, num_attention_heads=self.text_width // self.head_width,
+            max_position_embeddings=self.context, pad_token_id=PAD_ID, bos_token_id=START_ID, eos_token_id=END_ID,
+            **shared,
+        )  # fmt: skip
+        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=self.projection)
+        config.logit_scale_init_value = 2.3
+        return config
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the fields."""
+        return asdict(self)
+
+
+def build_bodyclip(config: BodyClipConfig, seed: int) -> CLIPModel:
+    """Return a freshly initialised CLIPModel; the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIPModel(config.to_clip_config())
+        nn.init.normal_(model.visual_projection.weight, std=config.vision_width**-0.5)
+        nn.init.normal_(model.text_projection.weight, std=config.text_width**-0.5)
+    positions = model.vision_model.embeddings.position_embedding.weight
+    with torch.no_grad():
+        filters = model.vision_model.embeddings.patch_embedding.weight
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + 1)
+            coarse = torch.randn(config.vision_width, 3, 4, 4)
+        # Smooth filters see colours at once; white noise ones see mostly the noise of the backgrounds.
+        smooth = nn.functional.interpolate(coarse, size=config.patch_size, mode="bilinear")
+        filters.copy_(0.1 / config.patch_size * smooth)
+        positions[1:] = 0.5 * grid_waves(config.image_size // config.patch_size, config.vision_width)
+    return model
+
+
+def grid_waves(side: int, width: int) -> Tensor:
+    """Return sines and cosines (side * side, width) of grid positions, so that places differ from the first step on."""
+    rate = math.pi * 2.0 ** (torch.arange(width // 4) / (width // 4) * math.log2(side))
+    angle = torch.arange(side)[:, None] / side * rate
+    waves = torch.cat([angle.sin(), angle.cos()], 1)
+    rows = waves[:, None].expand(side, side, -1)
+    return torch.cat([rows, rows.transpose(0, 1)], -1).reshape(side * side, width)
+
+
+def image_features(
+    model: CLIPModel, pixels: Tensor, kept: Tensor | None = None, tap: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Encode normalised images, looking at some of their patches.
+
+    Args:
+        model: a CLIPModel.
+        pixels: (B, 3, S, S) normalised images.
+        kept: (B, K) indices of the patches to look at; None is all of them.
+        tap: the layer after which to return the patches' tokens; None is the last.
+    Returns:
+        projected features (B, D), not normalised, and tokens (B, K, W).
+    """
+    vision = model.vision_model
+    hidden = vision.embeddings(pixels)
+    if kept is not None:
+        patches = hidden[:, 1:].gather(1, kept.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        hidden = torch.cat([hidden[:, :1], patches], 1)
+    hidden = tapped = vision.pre_layrnorm(hidden)
+    for index, layer in enumerate(vision.encoder.layers, start=1):
+        hidden = layer(hidden, attention_mask=None)
+        if tap is None or index == tap:
+            tapped = hidden
+    return model.visual_projection(vision.post_layernorm(hidden[:, 0])), tapped[:, 1:]
+
+
+def text_features(model: CLIPModel, ids: Tensor, mask: Tensor) -> Tensor:
+    """Return projected features (B, D), not normalised, of token ids and attention mask (B, T)."""
+    return model.text_projection(model.text_model(input_ids=ids, attention_mask=mask).pooler_output)
+
+
+def fact_sizes(archetypes: int, families: int) -> list[int]:
+    """Return how many values each fact has; value -1 (an absent layer) is counted as one more, the last."""
+    sizes = [0] * NUM_FACTS
+    for name, size in {
+        "sex": 2, "age": 3, "height": 3, "weight": 3, "muscle": 3, "archetype": archetypes, "pose": families,
+        "view": len(VIEWS), "close": 2, "mode": 2,
+    }.items():  # fmt: skip
+        sizes[fact_slot(name)] = size + 1
+    for category in CATEGORIES:
+        for part, size in {
+            "kind": len(GARMENTS), "color": NUM_COLORS, "shade": len(SHADES), "pattern": len(PATTERNS),
+        }.items():  # fmt: skip
+            sizes[fact_slot(category, part)] = size + 1
+    return sizes
+
+
+class FactHeads(nn.Module):
+    """Linear readers of every fact from an embedding, shared by images and texts; discarded after training.
+
+    Sharing ties both towers to the same directions for the same facts, which teaches what belongs to what much
+    faster than the contrast alone.
+    """
+
+    def __init__(self, width: int, sizes: list[int], betas: int, seed: int) -> None:
+        super().__init__()
+        self.sizes = sizes
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.classes = nn.Linear(width, sum(sizes))
+            self.shape = nn.Linear(width, betas)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def loss(self, features: Tensor, facts: Tensor, known: Tensor) -> Tensor:
+        """Return the mean cross-entropy over known facts.
+
+        Args:
+            features: (B, D) unit embeddings.
+            facts: (B, NUM_FACTS) int64, -1 for absent layers.
+            known: (B, NUM_FACTS) bool, facts to read.
+        """
+        logits = self.classes(features * self.scale.exp())
+        return known_cross_entropy(logits.split(self.sizes, dim=1), facts, known)
+
+    def shape_loss(self, features: Tensor, betas: Tensor) -> Tensor:
+        """Return the squared error of the shape vectors (B, S) read from unit embeddings (B, D)."""
+        return nn.functional.mse_loss(self.shape(features * self.scale.exp()), betas)
+
+
+class TokenReader(nn.Module):
+    """Reads facts from the patches' tokens by attention, one query a category; discarded after training.
+
+    It teaches the early layers which part of the body a patch shows and what it wears there, which the pooled token
+    learns only slowly by itself.
+    """
+
+    def __init__(self, width: int, sizes: list[int], seed: int) -> None:
+        super().__init__()
+        self.sizes, self._first = sizes, len(GLOBAL_FACTS)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.queries = nn.Parameter(torch.randn(len(CATEGORIES) + len(GLOBAL_FACTS), width) * 0.1)
+            self.norm = nn.LayerNorm(width)
+            self.readers = nn.ModuleList(nn.Linear(width, sum(part)) for part in self._groups())
+
+    def _groups(self) -> list[list[int]]:
+        layers = self.sizes[self._first :]
+        step = len(LAYER_FACTS)
+        parts = [layers[start : start + step] for start in range(0, len(layers), step)]
+        return [[size] for size in self.sizes[: self._first]] + parts
+
+    def loss(self, tokens: Tensor, facts: Tensor, known: Tensor) -> Tensor:
+        """Return the mean cross-entropy over known facts (B, NUM_FACTS), read from tokens (B, K, W)."""
+        tokens = self.norm(tokens)
+        attention = torch.softmax(tokens @ self.queries.mT, dim=1)
+        pooled = attention.mT @ tokens
+        logits = [part for index, reader in enumerate(self.readers)
+                  for part in reader(pooled[:, index]).split(self._groups()[index], dim=1)]  # fmt: skip
+        return known_cross_entropy(logits, facts, known)
+
+
+def known_cross_entropy(logits: Sequence[Tensor], facts: Tensor, known: Tensor) -> Tensor:
+    """Return the mean cross-entropy over known facts.
+
+    Args:
+        logits: for each fact (B, its size).
+        facts: (B, NUM_FACTS) int64, -1 for absent layers (the last value).
+        known: (B, NUM_FACTS) bool, facts to read.
+    """
+    total, count = logits[0].new_zeros(()), 0
+    for slot, part in enumerate(logits):
+        rows = known[:, slot].nonzero().squeeze(1)
+        if len(rows):
+            target = facts[rows, slot].remainder(part.shape[1])
+            total = total + nn.functional.cross_entropy(part[rows], target, reduction="sum")
+            count += len(rows)
+    return total / max(count, 1)
+
+
+def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, contradicts: Tensor) -> Tensor:
+    """Return the symmetric InfoNCE loss with extra hard negatives.
+
+    Args:
+        images: (B, D) unit embeddings.
+        texts: (B + H, D) unit embeddings; the first B belong to the images, the rest are hard negatives.
+        scale: () inverse temperature.
+        contradicts: (B, B + H) bool, whether the text claims something that is false of the image; pairs that do
+            not contradict are no negatives.
+    """
+    count = len(images)
+    logits = scale * images @ texts.mT
+    own = torch.eye(count, len(texts), dtype=torch.bool, device=images.device)
+    logits = logits.masked_fill(~(contradicts | own), -1e4)
+    target = torch.arange(count, device=images.device)
+    to_text = nn.functional.cross_entropy(logits, target)
+    to_image = nn.functional.cross_entropy(logits[:, :count].mT, target)
+    return (to_text + to_image) / 2
+
+
+def contradictions(facts: Tensor, claims: Tensor, claimed: Tensor) -> Tensor:
+    """Tell which texts claim something false of which images.
+
+    Args:
+        facts: (B, F) facts of the images.
+        claims: (T, F) facts as the texts have them.
+        claimed: (T, F) bool, which of them each text claims.
+    Returns:
+        (B, T) bool.
+    """
+    differs = facts[:, None] != claims[None]
+    return (differs & claimed[None]).any(-1)

@@ -1,0 +1,345 @@
+"""Trains BodyCLIP on image shards (see image_shards.py); resumable, sized by steps or by minutes.
+
+The learning rate follows the share of the budget that is used, so a run on a slow or busy machine still ends cooled
+down. Run `python -m avatar_core.training.train_bodyclip --help`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, distributed
+from transformers import CLIPModel, PreTrainedTokenizerFast
+
+from avatar_core.seeds import derive_seed, numpy_generator
+from avatar_core.training.bodyclip_batches import Batch, BatchMaker, ShardPool, tokenize
+from avatar_core.training.bodyclip_export import export_bodyclip
+from avatar_core.training.bodyclip_model import (
+    BodyClipConfig,
+    FactHeads,
+    TokenReader,
+    build_bodyclip,
+    contradictions,
+    contrastive_loss,
+    fact_sizes,
+    image_features,
+    text_features,
+)
+from avatar_core.training.bodyclip_tokenizer import save_tokenizer, train_tokenizer
+from avatar_core.training.captions import Captioner
+from avatar_core.training.image_shards import read_bank_facts
+from avatar_core.training.look_language import load_archetypes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How BodyCLIP is trained."""
+
+    batch: int = 160  # of each worker
+    learning_rate: float = 7e-4
+    weight_decay: float = 0.05
+    warmup: float = 0.03  # share of the budget
+    keep_patches: int = 18  # of 36, until `full_from` of the budget
+    full_from: float = 0.82
+    seen_weight: float = 5.0  # facts read from images
+    token_weight: float = 5.0  # facts read from patch tokens after layer `tap`
+    said_weight: float = 1.0  # facts read from captions
+    tap: int = 4
+    text_every: int = 3  # captions are read every so many steps only, until `joint_from` of the budget
+    joint_from: float = 0.55
+    shape_weight: float = 2.0
+    ema: float = 0.995
+    held_out_shards: int = 2
+    hard_share: float = 0.4  # hard negative captions for each caption
+
+
+def learning_rate(config: TrainConfig, used: float) -> float:
+    """Return the rate at a used share of the budget: linear warm-up, then cosine to a fiftieth."""
+    if used < config.warmup:
+        return config.learning_rate * max(used / config.warmup, 0.01)
+    cosine = 0.5 * (1 + math.cos(math.pi * min((used - config.warmup) / (1 - config.warmup), 1.0)))
+    return config.learning_rate * (0.02 + 0.98 * cosine)
+
+
+def batch_loss(
+    model: CLIPModel,
+    heads: FactHeads,
+    reader: TokenReader,
+    tokenizer: PreTrainedTokenizerFast,
+    batch: Batch,
+    config: TrainConfig,
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the training loss of a batch and its parts; a batch without texts trains the image tower alone."""
+    normalize = torch.nn.functional.normalize
+    features, tokens = image_features(model, batch.pixels, batch.kept, config.tap)
+    images = normalize(features, dim=-1)
+    parts = {
+        "seen": heads.loss(images, batch.facts, batch.known),
+        "token": reader.loss(tokens, batch.facts, batch.known),
+        "shape": heads.shape_loss(images, batch.betas),
+    }
+    total = config.seen_weight * parts["seen"] + config.token_weight * parts["token"]
+    total = total + config.shape_weight * parts["shape"]
+    if batch.texts:
+        texts = normalize(encode_by_length(model, tokenizer, batch.texts), dim=-1)
+        scale = model.logit_scale.clamp(max=4.6).exp()
+        wrong = contradictions(batch.facts, batch.claims, batch.claimed)
+        parts["contrast"] = contrastive_loss(images, texts, scale, wrong)
+        parts["said"] = heads.loss(texts, batch.claims, batch.claimed)
+        total = total + parts["contrast"] + config.said_weight * parts["said"]
+    return total, {name: part.item() for name, part in parts.items()}
+
+
+def encode_by_length(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
+    """Return features (B, D) of texts, encoded in three groups of like length to spare padding."""
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    features = []
+    for group in np.array_split(np.asarray(order), 3):
+        features.append(text_features(model, *tokenize(tokenizer, [texts[index] for index in group])))
+    inverse = torch.empty(len(texts), dtype=torch.long)
+    inverse[torch.tensor(order)] = torch.arange(len(texts))
+    return torch.cat(features)[inverse]
+
+
+class Trainer:
+    """One training run in a folder: state, checkpoints and export.
+
+    Args:
+        bank: geometry bank folder (for its pose labels).
+        images: image shards folder; it may grow while training goes on.
+        out: run folder, for checkpoint and export.
+        model_config, config, seed: of the run.
+        workers: processes (with torch.distributed ready) that train together.
+    """
+
+    def __init__(
+        self,
+        bank: Path,
+        images: Path,
+        out: Path,
+        model_config: BodyClipConfig,
+        config: TrainConfig,
+        seed: int,
+        workers: int = 1,
+    ) -> None:
+        self.config, self.seed, self.out, self.workers = config, seed, out, workers
+        self.rank = distributed.get_rank() if workers > 1 else 0
+        facts = read_bank_facts(bank)
+        archetypes = load_archetypes()
+        self.captioner = Captioner(archetypes, facts.labels)
+        self.pool = ShardPool(images, config.held_out_shards)
+        self.pool.refresh()
+        self.tokenizer = self._make_tokenizer(model_config)
+        self.model = build_bodyclip(model_config, derive_seed(seed, "model"))
+        sizes = fact_sizes(len(archetypes), len(facts.families))
+        self.heads = FactHeads(model_config.projection, sizes, 6, derive_seed(seed, "heads"))
+        self.reader = TokenReader(model_config.vision_width, sizes, derive_seed(seed, "reader"))
+        decayed = [p for p in self._parameters() if p.ndim >= 2]
+        plain = [p for p in self._parameters() if p.ndim < 2]
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.maker = BatchMaker(self.captioner, model_config.patch_size, config.hard_share)
+        self.step, self.elapsed = 0, 0.0
+        self._resume()
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        return [*self.model.parameters(), *self.heads.parameters(), *self.reader.parameters()]
+
+    def _make_tokenizer(self, model_config: BodyClipConfig) -> PreTrainedTokenizerFast:
+        folder = self.out / "export"
+        if self.rank == 0 and not (self.out / "checkpoint.safetensors").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            save_tokenizer(self._train_tokenizer(model_config), folder)
+        if self.workers > 1:
+            distributed.barrier()  # all workers read the one that worker 0 made
+        return PreTrainedTokenizerFast.from_pretrained(str(folder))
+
+    def _train_tokenizer(self, model_config: BodyClipConfig) -> PreTrainedTokenizerFast:
+        rng = numpy_generator(self.seed, "tokenizer")
+        texts = [self.captioner.caption(entry[0].scenes[entry[3]], rng).text for entry in self.pool.sample(20000, rng)]
+        words = vocabulary_words()
+        return train_tokenizer([*texts, *words, *words], model_config.vocab_size, model_config.context)
+
+    def _resume(self) -> None:
+        path = self.out / "checkpoint.safetensors"
+        if not path.exists():
+            return
+        tensors = load_file(path)
+        state = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        self.step, self.elapsed = state["step"], state["elapsed"]
+        self.model.load_state_dict(_part(tensors, "model."))
+        self.heads.load_state_dict(_part(tensors, "heads."))
+        self.average = _part(tensors, "average.")
+        self.reader.load_state_dict(_part(tensors, "reader."))
+        moments = _part(tensors, "adam.")
+        for index, parameter in enumerate(self._parameters()):
+            if f"{index}.step" in moments:  # the text tower has none before its first batch
+                self.optimizer.state[parameter] = {
+                    name: moments[f"{index}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")
+                }
+        logger.info("resumed at step %d", self.step)
+
+    def save(self) -> None:
+        """Write the checkpoint and export the averaged weights."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"heads.{name}": value for name, value in self.heads.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.items()}
+        tensors |= {f"reader.{name}": value for name, value in self.reader.state_dict().items()}
+        for index, parameter in enumerate(self._parameters()):
+            tensors |= {f"adam.{index}.{name}": value for name, value in self.optimizer.state[parameter].items()}
+        path = self.out / "checkpoint.safetensors"
+        partial = path.with_suffix(".partial")
+        save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, str(partial))
+        state = {"step": self.step, "elapsed": self.elapsed}
+        path.with_suffix(".json").write_text(json.dumps(state), encoding="utf-8")
+        partial.replace(path)
+        export_bodyclip(self.model, self.average, self.tokenizer, self.out / "export")
+
+    def train_step(self, used: float) -> dict[str, float]:
+        """Take one optimiser step at a used share of the budget; return the parts of the loss."""
+        config = self.config
+        rng = numpy_generator(self.seed, "batch", str(self.step), str(self.rank))
+        keep = config.keep_patches if used < config.full_from else None
+        talk = used >= config.joint_from or self.step % config.text_every == 0
+        batch = self.maker.make(self.pool.sample(config.batch, rng), rng, keep=keep, talk=talk)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, used) * min((self.step + 1) / 60, 1.0)
+        self.model.train()
+        loss, parts = batch_loss(self.model, self.heads, self.reader, self.tokenizer, batch, config)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._average_gradients(talk)
+        torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - decay)
+        return parts
+
+    def _average_gradients(self, talk: bool) -> None:
+        """Average over the workers; without texts (`talk` false) their tower is left alone by all of them."""
+        if self.workers == 1:
+            return
+        spared = set() if talk else set(map(id, (*self.model.text_model.parameters(), self.model.logit_scale)))
+        spared |= set() if talk else {id(self.model.text_projection.weight)}
+        trained = [parameter for parameter in self._parameters() if id(parameter) not in spared]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+        flat = torch.cat([gradient.flatten() for gradient in gradients]) / self.workers
+        distributed.all_reduce(flat)
+        for parameter, part in zip(trained, flat.split([gradient.numel() for gradient in gradients])):
+            parameter.grad = part.view_as(parameter)
+
+    def _agreed(self, value: float) -> float:
+        """Return worker 0's value, so that all stop and cool down together."""
+        if self.workers == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64)
+        distributed.broadcast(shared, 0)
+        return float(shared)
+
+    def run(self, *, steps: int | None, minutes: float | None, save_every: float = 180.0) -> None:
+        """Train until `steps` steps or `minutes` minutes of training time (resumed time counted) are used."""
+        last_log = last_save = time.monotonic()
+        sums: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        logged_from = self.step
+        while True:
+            used = self._agreed(self.step / steps if steps else self.elapsed / (60 * float(minutes or 1)))
+            if used >= 1:
+                break
+            began = time.monotonic()
+            parts = self.train_step(used)
+            now = time.monotonic()
+            self.elapsed += now - began
+            for name, value in parts.items():
+                sums[name], counts[name] = sums.get(name, 0.0) + value, counts.get(name, 0) + 1
+            if now - last_log > 20:
+                done = self.step - logged_from
+                means = " ".join(f"{name} {value / counts[name]:.3f}" for name, value in sorted(sums.items()))
+                held = self.pool.refresh(at_most=4)
+                if self.rank == 0:
+                    logger.info(
+                        "step %d (%.0f%%) %s; %.2f s a step, %d shards, scale %.1f", self.step, 100 * used, means,
+                        (now - last_log) / done, held, self.model.logit_scale.exp().item(),
+                    )  # fmt: skip
+                sums, counts, logged_from, last_log = {}, {}, self.step, time.monotonic()
+            if self.rank == 0 and now - last_save > save_every:
+                self.save()
+                last_save = time.monotonic()
+        if self.rank == 0:
+            self.save()
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def vocabulary_words() -> list[str]:
+    """Return words beyond the captions that prompts may use, so that each is one token."""
+    extra = (
+        "pregnant teenager toddler baby adult young elderly giant dwarf tiny huge broad shoulders belly legs "
+        "arms chest leather metal denim silk wool cotton shiny matte modern ancient medieval futuristic "
+        "casual elegant sporty waving throwing catching drinking eating saluting praying lifting swimming "
+        "flying fighting bending raising asian african european indian chinese japanese american mexican "
+        "russian french german italian greek roman"
+    )
+    return extra.split()
+
+
+def main() -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bank", type=Path, required=True, help="geometry bank (geometry_bank.py)")
+    parser.add_argument("--images", type=Path, required=True, help="image shards (image_shards.py)")
+    parser.add_argument("--out", type=Path, required=True, help="run folder: checkpoint and export/")
+    parser.add_argument("--steps", type=int, help="budget in steps (reproducible)")
+    parser.add_argument("--minutes", type=float, help="budget in minutes of training")
+    parser.add_argument("--batch", type=int, default=TrainConfig.batch)
+    parser.add_argument("--workers", type=int, default=2, help="processes; steadier than threads on busy machines")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each worker")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    if (arguments.steps is None) == (arguments.minutes is None):
+        parser.error("give either --steps or --minutes")
+    if arguments.workers == 1:
+        _work(0, arguments)
+        return
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "rendezvous").unlink(missing_ok=True)
+    torch.multiprocessing.spawn(_work, (arguments,), nprocs=arguments.workers)
+
+
+def _work(rank: int, arguments: argparse.Namespace) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    if arguments.workers > 1:
+        meeting = f"file://{(arguments.out / 'rendezvous').resolve()}"
+        distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=arguments.workers)
+    config = TrainConfig(batch=arguments.batch)
+    trainer = Trainer(
+        arguments.bank, arguments.images, arguments.out, BodyClipConfig(), config, arguments.seed, arguments.workers
+    )
+    trainer.run(steps=arguments.steps, minutes=arguments.minutes)
+    if arguments.workers > 1:
+        distributed.barrier()  # nobody leaves while worker 0 still writes
+        distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Presets and example catalogs, read as package data."""

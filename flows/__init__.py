@@ -1,0 +1,1 @@
+"""Flows, which wire tasks together, and the `avatars` command."""

@@ -1,0 +1,1 @@
+"""Prefect tasks: thin wrappers over avatar_core.stages, with their caching, retries and publishing."""

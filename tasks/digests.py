@@ -1,0 +1,76 @@
+"""Which weight files each stage reads, and their digests: what makes a key change when weights do."""
+
+import functools
+import hashlib
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+
+from avatar_core.errors import WeightsError
+from avatar_core.storage.refs import file_digest
+
+WEIGHT_SUFFIXES = (".safetensors", ".json", ".txt", ".model")
+"""Files that decide what a model computes: weights, settings, tokenizers. Cards do not."""
+NO_WEIGHTS = frozenset({"measures.json"})
+
+BODY_FOLDERS = {"anny": "anny_compact"}
+DEFAULT_ENCODER = "bodyclip"
+
+READS: Mapping[str, tuple[str, ...]] = {
+    "coarse_shape": ("body", "encoder", "shape_codebook", "view_readers"),
+    "implicit_init": ("body",),
+    "candidate_poses": ("body", "encoder", "pose_vae", "view_readers"),
+    "motion": ("body", "encoder", "pose_vae", "motion_vae", "view_readers"),
+    "texturing": ("body", "encoder"),
+    "export": ("body", "encoder"),
+}
+"""The models that each stage reads, by role; roles other than body and encoder are folders of the shipped weights."""
+OPTIONAL = frozenset({"view_readers"})
+"""Folders that a stage does without when they are not there."""
+
+
+def weights_root() -> Path:
+    """Return the folder of the weights that are shipped with the package."""
+    return Path(str(importlib.resources.files("avatar_core") / "weights"))
+
+
+@functools.cache
+def folder_digest(folder: Path) -> str:
+    """Return the SHA-256 of the names and contents of a model's files.
+
+    Raises WeightsError when the folder holds none.
+    """
+    files = sorted(path for path in folder.rglob("*") if _decides(path))
+    if not files:
+        raise WeightsError(f"{folder}: no weights there; install the package again, or give the folder of a model.")
+    listing = "\n".join(f"{path.relative_to(folder).as_posix()} {file_digest(path)}" for path in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _decides(path: Path) -> bool:
+    return path.is_file() and path.suffix in WEIGHT_SUFFIXES and path.name not in NO_WEIGHTS
+
+
+def encoder_digest(name_or_path: str) -> str:
+    """Return the digest of an encoder: the embedded one, a folder, or a model by its hub name."""
+    if name_or_path == DEFAULT_ENCODER:
+        return folder_digest(weights_root() / DEFAULT_ENCODER)
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return folder_digest(folder.resolve())
+    from avatar_core.perception.encoder import load_encoder
+
+    return load_encoder(name_or_path, "cpu").digest
+
+
+def stage_weights(stage: str, *, body: str, encoder: str) -> dict[str, str]:
+    """Return the digests of all weights that `stage` reads, by role."""
+    digests = {}
+    for role in READS[stage]:
+        if role == "encoder":
+            digests[role] = encoder_digest(encoder)
+        elif role == "body":
+            digests[role] = folder_digest(weights_root() / BODY_FOLDERS[body])
+        elif role not in OPTIONAL or (weights_root() / role).is_dir():
+            digests[role] = folder_digest(weights_root() / role)
+    return digests

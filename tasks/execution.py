@@ -1,0 +1,144 @@
+"""Carries out one stage: inputs from the store, the pure function, its result back into the store."""
+
+import functools
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from avatar_core.errors import ArtifactError
+from avatar_core.storage import ArtifactRef, ArtifactStore
+from tasks.gpu import gpu_slot
+from tasks.measuring import Cost
+from tasks.models import load_models
+from tasks.publishing import publish_result
+from tasks.reporting import reporter
+from tasks.work import UPSTREAM, Avatar, Place, StageWork
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from avatar_core.stages.base import StageContext
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a stage is given from earlier ones."""
+
+    results: Mapping[str, Any]
+    """The loaded results that it reads, by stage."""
+    seconds: Mapping[str, float]
+    """What every stage before it took, where the library knows."""
+
+    def __getitem__(self, stage: str) -> Any:
+        """Return the result of `stage`."""
+        return self.results[stage]
+
+
+Call = Callable[[ModuleType, Inputs, "BaseModel", "StageContext"], Any]
+"""Calls a stage's `run` with its own arguments: (module, inputs, config, context) -> result."""
+
+
+def stage_module(name: str) -> ModuleType:
+    """Return the module of the stage called `name`."""
+    return importlib.import_module(f"avatar_core.stages.{name}")
+
+
+def execute(work: StageWork, place: Place, owner: Avatar, call: Call) -> dict[str, Any]:
+    """Compute one stage unless the store has it; return the artifact reference as a JSON object.
+
+    The order is artifact, manifest row, return: whatever a kill interrupts, the store never lacks what the manifest
+    or Prefect says is done. Raises what the stage raises, and ArtifactError when an input is missing.
+    """
+    store = ArtifactStore(place.library)
+    watcher = reporter()
+    existing = store.find(work.stage, work.key)
+    if existing is not None:
+        watcher.stage_finished(work, owner, 0.0, computed=False)
+        publish_result(place, work, owner, existing, store.read_meta(existing), computed=False)
+        return existing.to_json()
+    watcher.stage_started(work, owner)
+    try:
+        with gpu_slot(place.device):
+            ref, meta = _compute(store, work, place, call)
+    except Exception as error:
+        logger.error("%s of %s failed (key %s)", work.stage, owner.avatar_id, work.key, exc_info=error)
+        watcher.stage_failed(work, owner, error)
+        raise
+    logger.info("%s of %s: key %s, %s", work.stage, owner.avatar_id, work.key, meta)
+    publish_result(place, work, owner, ref, meta, computed=True)
+    watcher.stage_finished(work, owner, meta["seconds"], computed=True)
+    return ref.to_json()
+
+
+def _compute(store: ArtifactStore, work: StageWork, place: Place, call: Call) -> tuple[ArtifactRef, dict[str, Any]]:
+    from avatar_core.stages.base import StageContext
+
+    module = stage_module(work.stage)
+    models = load_models(work.body, work.encoder, place.device)
+    checkpoint = store.checkpoints(work.stage, work.key)
+    context = StageContext(
+        body=models.body,
+        encoder=models.encoder,
+        device=models.device,
+        progress=functools.partial(reporter().stage_progress, work),
+        checkpoint=checkpoint,
+    )
+    config = module.Config.model_validate(dict(work.config))
+    with Cost() as cost:
+        result = call(module, _load_inputs(store, work), config, context)
+    meta = {
+        "seconds": round(cost.seconds, 3),
+        "peak_mb": round(cost.peak_mb, 1),
+        "device": place.device,
+        "score": stage_score(result),
+    }
+    ref = store.publish(work.stage, work.key, result.save, meta)
+    checkpoint.clear()
+    return ref, meta
+
+
+def _load_inputs(store: ArtifactStore, work: StageWork) -> Inputs:
+    results = {}
+    for stage in UPSTREAM[work.stage]:
+        ref = store.find(stage, work.upstream[stage])
+        if ref is None:
+            raise ArtifactError(
+                f"{work.stage} needs the result of {stage} ({work.upstream[stage]}), which is not in the library. "
+                "Run the catalog again to compute it again."
+            )
+        results[stage] = result_class(stage_module(stage)).load(store.fetch(ref))
+    return Inputs(results, _seconds(store, work))
+
+
+def _seconds(store: ArtifactStore, work: StageWork) -> dict[str, float]:
+    found = {stage: store.find(stage, key, verify="sizes") for stage, key in work.keys.items()}
+    metas = {stage: store.read_meta(ref) for stage, ref in found.items() if ref is not None}
+    return {stage: float(meta["seconds"]) for stage, meta in metas.items() if "seconds" in meta}
+
+
+def result_class(module: ModuleType) -> Any:
+    """Return the dataclass that the stage of `module` returns."""
+    return getattr(module, _RESULTS[module.__name__.rsplit(".", 1)[-1]])
+
+
+_RESULTS = {
+    "coarse_shape": "CoarseShape",
+    "implicit_init": "ImplicitAvatar",
+    "texturing": "TexturedAvatar",
+    "candidate_poses": "CandidatePoses",
+    "motion": "Motion",
+}
+
+
+def stage_score(result: Any) -> float | None:
+    """Return the score that a result carries (cosine with its prompt), or None where it has none."""
+    for name in ("score", "score_after"):
+        value = getattr(result, name, None)
+        if value is not None:
+            return float(value)
+    return None

@@ -1,0 +1,73 @@
+"""Manifest rows of stages: written after the artifact is in the store and before the task returns."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from avatar_core.manifest import ManifestRecord, ManifestWriter
+from avatar_core.storage import ArtifactRef
+from tasks.failures import Failure
+from tasks.work import Avatar, Place, StageWork
+
+
+@functools.lru_cache(maxsize=8)
+def manifest_writer(library: str, run_id: str) -> ManifestWriter:
+    """Return this process's writer of a run; the same object for the same run."""
+    return ManifestWriter(library, run_id)
+
+
+def publish_result(
+    place: Place, work: StageWork, owner: Avatar, ref: ArtifactRef, meta: Mapping[str, Any], *, computed: bool
+) -> None:
+    """Record at once that a stage has its artifact: computed by this run, or there already."""
+    costs = {"seconds": meta.get("seconds"), "peak_mb": meta.get("peak_mb")} if computed else {}
+    record = ManifestRecord.of_artifact(
+        owner.avatar_id,
+        "done" if computed else "cached",
+        ref,
+        score=meta.get("score"),
+        **costs,
+        **_row(work, owner),
+    )
+    writer = manifest_writer(place.library, place.run_id)
+    writer.append(record)
+    writer.flush()
+
+
+def publish_shared(place: Place, work: StageWork, avatar: Avatar, ref: ArtifactRef) -> None:
+    """Record with the next flush that an avatar shares an artifact that was there already."""
+    record = ManifestRecord.of_artifact(avatar.avatar_id, "cached", ref, **_row(work, avatar))
+    manifest_writer(place.library, place.run_id).append(record)
+
+
+def publish_failure(place: Place, work: StageWork, avatar: Avatar, failure: Failure) -> None:
+    """Record at once that a stage of an avatar failed, or was skipped because an earlier one did."""
+    record = ManifestRecord(
+        avatar_id=avatar.avatar_id,
+        stage=work.stage,
+        status="skipped" if failure.skipped else "failed",
+        key=work.key,
+        error_kind=failure.kind,
+        error_message=failure.message,
+        remedy=failure.remedy,
+        **_row(work, avatar),
+    )
+    writer = manifest_writer(place.library, place.run_id)
+    writer.append(record)
+    writer.flush()
+
+
+def _row(work: StageWork, avatar: Avatar) -> dict[str, Any]:
+    """Return the columns that come from the catalog, with the seed that the stage used."""
+    return {
+        "catalog": avatar.catalog,
+        "line": avatar.line,
+        "seed": work.seed,
+        "shape": avatar.shape,
+        "appearance": avatar.appearance,
+        "motion": avatar.motion,
+        "preset": avatar.preset,
+        "body": avatar.body,
+        "tags": avatar.tags,
+        "extra": avatar.extra,
+    }

@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from avatar_core.errors import DivergenceError
+from avatar_core.export.mesh import extract_mesh
+from avatar_core.export.provenance import used_weights, versions
+from avatar_core.export.report import (
+    MeshFacts,
+    MotionFacts,
+    Report,
+    SkinFacts,
+    StageScore,
+    build_report,
+    mesh_facts,
+)
+
+PARTS = {
+    "generator": "avatar-foundry",
+    "prompts": {"shape": "a man", "appearance": "a knight", "motion": "waving"},
+    "seed": 3,
+    "preset": "draft",
+    "keys": {},
+    "stage_scores": {"texturing": StageScore(before=0.1, after=0.3)},
+    "final_scores": {"body": 0.3},
+    "timings_s": {"texturing": 60.0},
+    "body": {"height": 0.5},
+    "outfit": {"top": "red t-shirt"},
+    "mesh": MeshFacts(
+        vertices=4,
+        faces=4,
+        components=1,
+        watertight=True,
+        volume_l=70.0,
+        height_m=1.7,
+        bounds_m=((0, 0, 0), (1, 1.7, 1)),
+    ),
+    "skin": SkinFacts(joints=22, max_influences=4, worst_stretch=1.5, stretch_p999=1.2),
+    "motion": MotionFacts(
+        frames=60,
+        fps=30,
+        translation_scale=1.0,
+        foot_skate_m_s=0.1,
+        ground_penetration_m=0.0,
+        mean_clearance_m=0.01,
+        contact_fraction=1.0,
+    ),
+    "versions": {"python": "3"},
+    "weights": {},
+}
+
+
+def test_a_report_survives_being_written_and_read():
+    report = build_report(**PARTS)
+    assert Report.model_validate(json.loads(report.to_json())) == report
+    assert report.to_json().endswith("}\n")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused_by_name(bad):
+    with pytest.raises(DivergenceError, match=r"final_scores\.body"):
+        build_report(**PARTS | {"final_scores": {"body": bad}})
+
+
+def test_unknown_fields_are_refused():
+    with pytest.raises(ValidationError):
+        build_report(**PARTS, surprise=1)
+
+
+def test_mesh_facts_are_the_mesh_s(capsule_man):
+    facts = mesh_facts(extract_mesh(capsule_man, voxel=0.02, faces=3000))
+    assert facts.watertight
+    assert facts.components == 1
+    assert facts.height_m == pytest.approx(1.76, abs=0.01)
+    assert 60 < facts.volume_l < 110
+    np.testing.assert_allclose(facts.bounds_m[1][0], 0.65, atol=0.01)
+
+
+def test_every_model_is_listed_with_digest_and_licence():
+    found = used_weights(body=("anny", "d" * 64), encoder=("/somewhere/clip", "e" * 64))
+    assert set(found) == {"body", "encoder", "shape_codebook", "pose_vae", "motion_vae", "view_readers"}
+    assert "CC0" in found["body"].licence
+    assert found["encoder"].name == "clip"
+    assert "user" in found["encoder"].licence
+    assert all(len(facts.digest) == 64 for facts in found.values())
+    assert used_weights(body=("anny", "d"), encoder=("openai/clip", "e"))["encoder"].name == "openai/clip"
+
+
+def test_versions_name_python_and_the_project():
+    assert {"python", "avatar_core", "torch"} <= set(versions())

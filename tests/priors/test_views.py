@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from avatar_core.bodies import load_body
+from avatar_core.bodies.rotations import axis_angle_to_matrix
+from avatar_core.priors.views import GreyViews, pose_body
+
+
+@pytest.fixture(scope="module")
+def body():
+    return load_body()
+
+
+def covered(image: torch.Tensor) -> torch.Tensor:
+    """Where (H, W) an image (3, H, W) shows the body and not the white background."""
+    return image.mean(0) < 0.97
+
+
+def test_the_standard_view_shows_who_is_taller(body):
+    views = GreyViews(body, 48)
+    index = body.shape_labels.index("height")
+    rows = []
+    for height in (0.1, 0.6):
+        betas = body.neutral_shape.clone()
+        betas[index] = height
+        image = views.standard(body.shape(betas).vertices, (0.0,))[0]
+        assert image.shape == (3, 48, 48)
+        rows.append(covered(image).any(1).sum().item())
+    assert rows[1] > rows[0] + 4
+
+
+def test_framed_bodies_fill_the_image_wherever_they_are(body):
+    views = GreyViews(body, 48)
+    vertices = body.template * 0.7 + torch.tensor([5.0, 1.0, -3.0])
+    for image in views.framed(vertices, (0.0, 0.8)):
+        rows = covered(image).any(1).nonzero()[:, 0]
+        assert 36 < rows[-1] - rows[0] < 48
+
+
+def test_bodies_are_grey(body):
+    image = GreyViews(body, 48).framed(body.template, (0.3,))[0]
+    shown = image[:, covered(image)]
+    assert (shown.amax(0) - shown.amin(0)).max() < 1e-4
+    assert shown.min() > 0.05
+
+
+def test_images_have_gradients_in_the_pose(body):
+    views, shaped = GreyViews(body, 48), body.shape(body.neutral_shape)
+    angles = torch.zeros(1, 22, 3)
+    angles[0, 16, 2] = -0.8
+    angles.requires_grad_(True)
+    vertices = pose_body(body, shaped, axis_angle_to_matrix(angles))
+    views.framed(vertices[0], (0.2,)).square().mean().backward()
+    assert torch.isfinite(angles.grad).all()
+    assert angles.grad[0, 16].abs().sum() > 0
+
+
+def test_posed_bodies_stand_on_the_ground(body):
+    shaped = body.shape(body.neutral_shape)
+    angles = torch.zeros(2, 22, 3)
+    angles[1, 0, 0] = -1.5  # lying on the back
+    vertices = pose_body(body, shaped, axis_angle_to_matrix(angles))
+    assert vertices[..., 1].amin(1).abs().max() < 1e-6
+    assert vertices[1, :, 1].max() < 0.7 * vertices[0, :, 1].max()

@@ -1,0 +1,159 @@
+import json
+
+import numpy as np
+import pygltflib
+import pytest
+import torch
+import trimesh
+
+from avatar_core.bodies import load_body
+from avatar_core.errors import ArtifactError
+from avatar_core.export.media import MediaConfig
+from avatar_core.fields import AvatarField, BodySurface, FieldConfig, outer_faces
+from avatar_core.perception.encoder import load_encoder
+from avatar_core.stages import export
+from avatar_core.stages.base import StageContext
+from avatar_core.stages.coarse_shape import CoarseShape
+from avatar_core.stages.export import FILES, Config, ExportResult, Lineage
+from avatar_core.stages.motion import Motion
+from avatar_core.stages.texturing_result import TexturedAvatar
+
+PROMPTS = {"shape": "an average person", "appearance": "a person in a red shirt", "motion": "waving"}
+QUICK = Config(
+    voxel=0.012,
+    faces=6000,
+    color_faces=2000,
+    score_size=64,
+    score_frames=2,
+    media=MediaConfig(
+        panel_height=96,
+        panel_width=64,
+        supersample=1,
+        key_frames=2,
+        video_height=64,
+        video_width=64,
+        turntable_frames=3,
+        light_samples=8,
+        video_light_samples=8,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def context() -> StageContext:
+    return StageContext(load_body(), load_encoder("bodyclip"))
+
+
+@pytest.fixture(scope="module")
+def textured(context) -> TexturedAvatar:
+    """The neutral body with a red torso, two centimetres of hair, and blue legs."""
+    body = context.body
+    shaped = body.shape(body.neutral_shape)
+    field = AvatarField(BodySurface(shaped.vertices, outer_faces(body)), FieldConfig(sdf_cell=0.02))
+    member = torch.nn.functional.one_hot(body.regions, len(body.region_names)).float()
+    tints = {"chest": (0.8, 0.05, 0.05), "belly": (0.8, 0.05, 0.05), "scalp": (0.1, 0.1, 0.1)}
+    tints |= {name: (0.05, 0.05, 0.8) for name in body.region_names if "thigh" in name or "shin" in name}
+    colors = torch.tensor([tints.get(name, (0.8, 0.6, 0.5)) for name in body.region_names])
+    thickness = torch.tensor([0.02 if name == "scalp" else 0.0 for name in body.region_names])
+    field.dress(member, colors, thickness)
+    return TexturedAvatar(body.neutral_shape, field.state(), 0.1, 0.2, {"top": "red shirt"}, [])
+
+
+@pytest.fixture(scope="module")
+def motion() -> Motion:
+    poses = torch.zeros(12, 22, 3)
+    poses[:, 17, 2] = -torch.linspace(0, 1, 12)
+    translation = torch.tensor([0.0, 0.92, 0.0]).repeat(12, 1)
+    return Motion(poses, translation, 0.1, 0.2, 0, [])
+
+
+@pytest.fixture(scope="module")
+def shape(context) -> CoarseShape:
+    return CoarseShape(context.body.neutral_shape, 0.3, 0.2, (1, 2), (0.5, 0.4))
+
+
+@pytest.fixture(scope="module")
+def told() -> list[tuple[int, int, str]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(textured, motion, shape, context, told) -> ExportResult:
+    watched = StageContext(
+        context.body, context.encoder, progress=lambda done, total, note="": told.append((done, total, note))
+    )
+    lineage = Lineage(preset="draft", keys={"motion": "ab" * 16}, timings={"texturing": 12.5})
+    return export.run(textured, motion, shape, PROMPTS, config=QUICK, seed=7, context=watched, lineage=lineage)
+
+
+def test_all_six_files_are_there_and_open(result, tmp_path):
+    result.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+    document = pygltflib.GLTF2().load(tmp_path / "avatar.glb")
+    assert len(document.skins[0].joints) == 22
+    assert document.animations[0].name == "waving"
+    assert document.asset.extras["prompts"] == PROMPTS
+    assert document.asset.extras["seed"] == 7
+    assert document.asset.extras["keys"] == {"motion": "ab" * 16}
+    scene = trimesh.load(tmp_path / "avatar.glb")
+    assert 1.6 < scene.extents[1] < 1.95
+    assert scene.extents[1] > scene.extents[0] > scene.extents[2]
+    assert trimesh.load(tmp_path / "avatar.ply").visual.kind == "vertex"
+
+
+def test_a_saved_avatar_loads_as_it_was(result, tmp_path):
+    result.save(tmp_path)
+    loaded = ExportResult.load(tmp_path)
+    assert loaded == result
+    assert loaded.score == result.score
+    (tmp_path / "motion.mp4").unlink()
+    with pytest.raises(ArtifactError, match="run export again"):
+        ExportResult.load(tmp_path)
+
+
+def test_the_colours_lie_where_the_field_has_them(result, tmp_path):
+    (tmp_path / "a.ply").write_bytes(result.files["avatar.ply"])
+    mesh = trimesh.load(tmp_path / "a.ply", process=False)
+    colors = mesh.visual.vertex_colors[:, :3].astype(int)
+    height, aside = mesh.vertices[:, 1], np.abs(mesh.vertices[:, 0])
+    belly = (height > 1.1) & (height < 1.25) & (aside < 0.1)
+    knees = (height > 0.3) & (height < 0.6)
+    assert np.median(colors[belly], axis=0)[0] > 150
+    assert np.median(colors[belly], axis=0)[2] < 60
+    assert np.median(colors[knees], axis=0)[2] > 150
+
+
+def test_what_grew_on_the_body_is_in_the_mesh(result, context):
+    bare = float(context.body.template[:, 1].max())
+    assert 0.01 < result.report.mesh.bounds_m[1][1] - bare < 0.03
+
+
+def test_the_report_tells_what_was_made(result):
+    report = result.report
+    assert json.loads(result.files["report.json"]) == report.model_dump(mode="json")
+    assert report.mesh.watertight
+    assert report.mesh.components == 1
+    assert report.skin.joints == 22
+    assert report.skin.max_influences <= 4
+    assert report.motion.frames == 12
+    assert report.motion.ground_penetration_m < 1e-3
+    assert report.stage_scores["texturing"].after == 0.2
+    assert set(report.final_scores) == {"body", "face", "back", "motion", "motion_best"}
+    assert all(-1 <= score <= 1 for score in report.final_scores.values())
+    assert report.timings_s["texturing"] == 12.5
+    assert all(report.timings_s[f"export.{part}"] >= 0 for part in ("mesh_and_rig", "preview", "turntable"))
+    assert report.outfit == {"top": "red shirt"}
+    assert report.body["height"] == 0.5
+    assert report.weights["body"].digest
+
+
+def test_progress_ends_at_its_total(result, told):
+    assert [done for done, _, _ in told] == list(range(1, told[-1][1] + 1))
+    assert told[-1][0] == told[-1][1]
+
+
+def test_the_model_is_byte_equal_when_made_again_whatever_the_clock_says(textured, motion, shape, context, result):
+    lineage = Lineage(preset="draft", keys={"motion": "ab" * 16}, timings={"texturing": 99.0})
+    again = export.run(textured, motion, shape, PROMPTS, config=QUICK, seed=7, context=context, lineage=lineage)
+    for name in ("avatar.glb", "avatar.ply", "preview.png"):
+        assert again.files[name] == result.files[name], name

@@ -1,0 +1,138 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from avatar_core.bodies import load_body
+from avatar_core.bodies.rotations import axis_angle_to_matrix
+from avatar_core.errors import ArtifactError, DivergenceError
+from avatar_core.perception.encoder import load_encoder
+from avatar_core.priors.kinematics import forward_kinematics, heading_angle
+from avatar_core.priors.motion_objective import movement, pose_loss, pose_vectors
+from avatar_core.priors.motion_vae import MotionVAE
+from avatar_core.stages import candidate_poses, motion
+from avatar_core.stages.base import StageContext
+from avatar_core.stages.candidate_poses import CandidatePoses
+from avatar_core.stages.motion import Config, Motion
+from avatar_core.storage.store import ArtifactStore
+
+PROMPT = "a person is running"
+QUICK = Config(steps=4, starts=1, clip_frames=1, checkpoint_every=2)
+
+
+@pytest.fixture(scope="module")
+def context() -> StageContext:
+    return StageContext(load_body(), load_encoder("bodyclip"))
+
+
+@pytest.fixture(scope="module")
+def candidates(context) -> CandidatePoses:
+    return candidate_poses.run(PROMPT, config=candidate_poses.Config(), seed=0, context=context)
+
+
+@pytest.fixture(scope="module")
+def result(candidates, context) -> Motion:
+    return motion.run(candidates, PROMPT, config=QUICK, seed=0, context=context)
+
+
+def test_a_motion_starts_at_the_origin_facing_forward_on_the_ground(result):
+    assert result.poses.shape == (60, 22, 3)
+    assert result.translation.shape == (60, 3)
+    assert result.fps == 30
+    rotations = axis_angle_to_matrix(result.poses)
+    assert abs(heading_angle(rotations[0, 0]).item()) < 1e-3
+    assert result.translation[0, ::2].abs().max() < 1e-5
+    joints = forward_kinematics(rotations, result.translation, MotionVAE.load().rest_joints)
+    assert abs(joints[..., 1].min().item()) < 1e-3
+    assert 0.3 < result.translation[:, 1].max() < 2.2
+
+
+def test_optimising_lowers_the_loss_and_nears_the_candidates(candidates, context):
+    config = QUICK.model_copy(update={"steps": 25, "clip_weight": 0.0, "learning_rate": 0.03})
+    history = motion.run(candidates, PROMPT, config=config, seed=0, context=context).history
+    assert [entry["step"] for entry in history] == list(range(1, 26))
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["pose"] < 0.9 * history[0]["pose"]
+
+
+def test_the_prior_term_keeps_the_latent_near_its_start(candidates, context):
+    away = []
+    for weight in (0.0, 10.0):
+        config = QUICK.model_copy(update={"steps": 12, "clip_weight": 0.0, "prior_weight": weight})
+        away.append(motion.run(candidates, PROMPT, config=config, seed=0, context=context).history[-1]["prior"])
+    assert away[1] < 0.5 * away[0]
+
+
+def test_the_prompt_moves_the_latent(candidates, context):
+    config = QUICK.model_copy(update={"pose_weight": 0.0, "movement_weight": 0.0, "clip_weight": 1.0, "steps": 2})
+    moved = motion.run(candidates, PROMPT, config=config, seed=0, context=context)
+    assert moved.history[-1]["prior"] > 1e-6
+
+
+def test_the_same_seed_gives_the_same_motion_and_another_seed_another(candidates, context, result):
+    again = motion.run(candidates, PROMPT, config=QUICK, seed=0, context=context)
+    other = motion.run(candidates, PROMPT, config=QUICK, seed=1, context=context)
+    assert torch.equal(again.poses, result.poses)
+    assert torch.equal(again.translation, result.translation)
+    assert not torch.equal(other.poses, result.poses)
+
+
+def test_a_killed_motion_goes_on_exactly(candidates, context, result, tmp_path):
+    checkpoint = ArtifactStore(str(tmp_path)).checkpoints("motion", "0" * 32)
+
+    class Killed(Exception):
+        pass
+
+    def die_in_step_three(done: int, total: int, note: str) -> None:
+        if total == QUICK.steps and done == 3:
+            raise Killed
+
+    interrupted = replace(context, checkpoint=checkpoint, progress=die_in_step_three)
+    with pytest.raises(Killed):
+        motion.run(candidates, PROMPT, config=QUICK, seed=0, context=interrupted)
+    done = []
+    resumed = replace(context, checkpoint=checkpoint, progress=lambda step, total, note: done.append(step))
+    again = motion.run(candidates, PROMPT, config=QUICK, seed=0, context=resumed)
+    assert done == [3, 4]
+    assert torch.equal(again.poses, result.poses)
+    assert torch.equal(again.translation, result.translation)
+    assert again.history == result.history
+
+
+def test_no_steps_give_the_codebook_entry_as_it_is(candidates, context):
+    found = motion.run(candidates, PROMPT, config=QUICK.model_copy(update={"steps": 0}), seed=0, context=context)
+    assert found.score == pytest.approx(found.score_before)
+    assert found.history == []
+
+
+def test_candidates_that_are_not_finite_are_reported(candidates, context):
+    broken = CandidatePoses(torch.full_like(candidates.poses, float("nan")), candidates.scores, candidates.entries)
+    with pytest.raises(DivergenceError, match="another seed"):
+        motion.run(broken, PROMPT, config=QUICK, seed=0, context=context)
+
+
+def test_pose_loss_is_zero_for_a_motion_through_all_candidates():
+    generator = torch.Generator().manual_seed(0)
+    rotations = axis_angle_to_matrix(torch.randn(1, 60, 22, 3, generator=generator) * 0.3)
+    vectors = pose_vectors(rotations)
+    assert pose_loss(vectors, vectors[0, [3, 30, 50]]).item() == pytest.approx(0.0, abs=1e-9)
+    assert pose_loss(vectors, vectors[0, [3, 30, 50]] + 0.1).item() == pytest.approx(1.8 * 0.01, rel=1e-4)
+
+
+def test_a_still_motion_has_no_movement():
+    vectors = torch.ones(2, 60, 132)
+    vectors[1, ::2] += 0.5
+    assert movement(vectors).tolist() == pytest.approx([0.0, 0.5])
+
+
+def test_a_motion_survives_the_disk(result, tmp_path):
+    result.save(tmp_path)
+    loaded = Motion.load(tmp_path)
+    assert torch.equal(loaded.poses, result.poses)
+    assert torch.equal(loaded.translation, result.translation)
+    assert (loaded.score, loaded.start, loaded.history) == (result.score, result.start, result.history)
+
+
+def test_a_damaged_motion_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="run motion again"):
+        Motion.load(tmp_path)

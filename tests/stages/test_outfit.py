@@ -1,0 +1,139 @@
+import pytest
+import torch
+
+from avatar_core.bodies import load_body
+from avatar_core.seeds import torch_generator
+from avatar_core.stages.outfit import SLOTS, Outfit, Worn, colors_of, memberships, thicknesses
+from avatar_core.stages.outfit_views import PLAN, OutfitViews
+from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject
+from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage
+
+PLAIN = Outfit(
+    (Worn("skin", "fair"), Worn("short hair", "brown"), Worn("trousers", "navy"), Worn("t-shirt", "red"))
+)
+
+
+@pytest.fixture(scope="module")
+def body():
+    torch.set_num_threads(1)
+    return load_body()
+
+
+@pytest.fixture(scope="module")
+def coverage(body):
+    return Coverage(body)
+
+
+def share_of(body, coverage, wearable: str, *regions: str) -> float:
+    """Mean part of some regions' vertices that a wearable covers."""
+    ids = [index for index, name in enumerate(body.region_names) if name in regions]
+    chosen = torch.isin(body.regions.cpu(), torch.tensor(ids))
+    return float(coverage.shares[chosen, INDEX[wearable]].mean())
+
+
+@pytest.mark.parametrize(
+    ("wearable", "covered", "bare"),
+    [
+        ("t-shirt", ("belly",), ("left_hand", "left_thigh", "face", "left_forearm")),
+        ("long-sleeved shirt", ("left_upper_arm", "belly"), ("left_hand", "left_thigh", "face")),
+        ("trousers", ("left_thigh", "right_shin"), ("chest", "left_foot", "left_hand")),
+        ("shorts", ("hips",), ("left_shin", "chest", "right_hand")),
+        ("shoes", ("left_foot", "right_foot"), ("left_thigh", "right_hand")),
+        ("gloves", ("left_hand", "right_hand"), ("left_upper_arm", "belly")),
+        ("short hair", ("scalp",), ("chest", "left_hand")),
+        ("helmet", ("scalp",), ("mouth", "chest")),
+        ("eyes", ("eyes",), ("scalp", "chest")),
+        ("full mask", (), ("left_hand", "chest")),
+    ],
+)
+def test_garments_cover_what_they_should(body, coverage, wearable, covered, bare):
+    for region in covered:
+        assert share_of(body, coverage, wearable, region) > 0.8, region
+    for region in bare:
+        assert share_of(body, coverage, wearable, region) < 0.1, region
+
+
+def test_everything_covers_something_but_not_everything(coverage):
+    for wearable in WEARABLES:
+        share = coverage.shares[:, INDEX[wearable.name]]
+        assert float(share.amax()) > 0.9, wearable.name
+        assert wearable.name == "skin" or float(share.mean()) < 0.8, wearable.name
+
+
+def test_garments_are_symmetric(body, coverage):
+    left, right = (
+        coverage.shares[body.regions.cpu() == body.region_names.index(f"{side}_upper_arm")].mean(0)
+        for side in ("left", "right")
+    )
+    torch.testing.assert_close(left, right, atol=0.03, rtol=0)
+
+
+def test_layers_share_every_vertex(coverage):
+    layers = PLAIN.layers()
+    membership = memberships(coverage, layers)
+    torch.testing.assert_close(membership.sum(1), torch.ones(len(membership)))
+    assert float(membership.amin()) >= 0
+    assert thicknesses(layers).shape == (len(layers),)
+
+
+def test_what_is_put_on_later_hides_what_is_below(body, coverage):
+    jacket = PLAIN.put("jacket", Worn("open jacket", "black")).layers()
+    membership = memberships(coverage, jacket)
+    names = [WEARABLES[index].name for index, _ in jacket]
+    arm = body.regions.cpu() == body.region_names.index("left_upper_arm")
+    assert float(membership[arm][:, names.index("t-shirt")].mean()) < 0.1
+    assert float(membership[arm][:, names.index("open jacket")].mean()) > 0.7
+
+
+def test_a_slot_holds_one_thing():
+    outfit = PLAIN.put("top", Worn("tank top", "blue"))
+    assert outfit.get("top") == Worn("tank top", "blue")
+    assert len(outfit.worn) == len(PLAIN.worn)
+    assert outfit.put("top", None).get("top") is None
+    assert outfit.summary()["top"] == "blue tank top"
+
+
+def test_one_piece_takes_the_place_of_two():
+    dressed = PLAIN.put("full", Worn("dress", "red"))
+    assert dressed.get("top") is None
+    assert dressed.get("bottom") is None
+    assert dressed.get("hair") == PLAIN.get("hair")
+    assert PLAIN.put("full", None) == PLAIN
+
+
+def test_every_slot_has_colours():
+    for slot in SLOTS:
+        for rgb in colors_of(slot).values():
+            assert all(0 <= value <= 1 for value in rgb)
+
+
+@pytest.fixture(scope="module")
+def views(body, coverage):
+    shaped = body.shape(body.neutral_shape)
+    subject = Subject.of(body, shaped)
+    return OutfitViews(shaped.vertices, body.faces, coverage, subject, 48, torch_generator(1, "views"))
+
+
+def test_views_show_the_outfit_in_place(views):
+    front = views.paint(PLAIN.layers())[0]
+    changed = views.paint(PLAIN.put("bottom", Worn("trousers", "white")).layers())[0]
+    chest = front[:, 15:19, 22:26].mean((1, 2))
+    assert float(chest[0]) > 3 * float(chest[1:].amax())
+    rows = ((changed - front).abs().amax((0, 2)) > 0.1).nonzero().squeeze(1)
+    assert 19 < int(rows.amin()) < 28
+    assert 38 < int(rows.amax()) < 45
+
+
+def test_views_are_compared_with_their_prompts(views):
+    assert [PROMPT_KINDS[index] for index in views.prompt.tolist()] == [kind for kind, _, _ in PLAN]
+
+
+def test_views_are_linear_in_a_garments_colour(views):
+    layers = PLAIN.layers()
+    names = [WEARABLES[index].name for index, _ in layers]
+    base, slope = views.paint_linear(layers, names.index("t-shirt"), [0, 3])
+    green = Worn("t-shirt", "green")
+    expected = views.paint(PLAIN.put("top", green).layers())[[0, 3]]
+    torch.testing.assert_close(
+        base + slope * torch.tensor(green.rgb)[:, None, None], expected, atol=1e-5, rtol=0
+    )

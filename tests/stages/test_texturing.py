@@ -1,0 +1,217 @@
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+
+from avatar_core.bodies import load_body
+from avatar_core.errors import ArtifactError, DivergenceError
+from avatar_core.fields import FieldConfig, HashConfig
+from avatar_core.perception.encoder import load_encoder
+from avatar_core.seeds import torch_generator
+from avatar_core.stages import implicit_init, texturing
+from avatar_core.stages.base import StageContext
+from avatar_core.stages.outfit_search import SearchConfig
+from avatar_core.stages.texturing_losses import LossConfig
+from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, ViewConfig, draw_views, scoring_views
+from avatar_core.storage.store import ArtifactStore
+
+PROMPT = "a man in a red shirt"
+FIELD = FieldConfig(
+    sdf_cell=0.02,
+    geometry=HashConfig(levels=2, coarsest_cell=0.2, finest_cell=0.1, log2_table_size=10),
+    color=HashConfig(levels=3, coarsest_cell=0.2, finest_cell=0.05, log2_table_size=10),
+    hidden=8,
+)
+CONFIG = texturing.Config(
+    steps=4,
+    views_per_step=2,
+    resolutions=(16, 24),
+    intervals=4,
+    checkpoint_every=2,
+    score_size=24,
+    warmup_steps=1,
+    search=SearchConfig(size=24, starts=4, kept_starts=1, passes=1),
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    betas: torch.Tensor
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A CLIP with two small layers and random weights, read from a checkpoint like any other."""
+    folder = tmp_path_factory.mktemp("clip")
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordLevelTrainer(special_tokens=["<unk>", "<pad>", "<start>", "<end>"])
+    tokenizer.train_from_iterator([f"a 3d rendering of the face back {PROMPT} in unreal engine"], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        bos_token="<start>",
+        eos_token="<end>",
+    )
+    fast.save_pretrained(folder)
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config=small | {"vocab_size": len(fast), "max_position_embeddings": 24, "eos_token_id": 3},
+        vision_config=small | {"image_size": 24, "patch_size": 8},
+        projection_dim=12,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        CLIPModel(config).save_pretrained(folder)
+    return load_encoder(str(folder))
+
+
+@pytest.fixture(scope="module")
+def context(encoder):
+    torch.set_num_threads(1)
+    return StageContext(body=load_body(), encoder=encoder)
+
+
+@pytest.fixture(scope="module")
+def avatar(context):
+    config = implicit_init.Config(field=FIELD, check_points=500, tolerance=0.01)
+    return implicit_init.run(Shape(context.body.neutral_shape), config=config, seed=1, context=context)
+
+
+@pytest.fixture(scope="module")
+def textured(avatar, context):
+    return texturing.run(avatar, PROMPT, config=CONFIG, seed=5, context=context)
+
+
+def equal_states(first, second) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_result_is_a_field_that_learned(avatar, textured, context):
+    field = textured.field(context.body)
+    points = context.body.template[::100]
+    assert torch.isfinite(field.sdf(points)).all()
+    assert not torch.equal(textured.state["color_head.2.weight"], avatar.state["color_head.2.weight"])
+    assert not torch.equal(textured.state["geometry_head.2.weight"], avatar.state["geometry_head.2.weight"])
+    assert math.isfinite(textured.score_before)
+    assert math.isfinite(textured.score_after)
+    assert [entry["step"] for entry in textured.history] == [1, 2, 3, 4]
+    assert {"loss", "lit", "clay", "eikonal", "variation"} <= textured.history[0].keys()
+
+
+def test_the_search_dresses_the_avatar(textured):
+    assert "skin" in textured.outfit["worn"]
+    assert textured.state["base.logits"].shape[0] >= 5
+
+
+def test_equal_seeds_give_equal_bits_and_others_differ(avatar, textured, context):
+    again = texturing.run(avatar, PROMPT, config=CONFIG, seed=5, context=context)
+    assert equal_states(textured.state, again.state)
+    assert textured.history == again.history
+    other = texturing.run(avatar, PROMPT, config=CONFIG, seed=6, context=context)
+    assert not equal_states(textured.state, other.state)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("at_step", "continued_at"), [(1, 1), (3, 3)])
+def test_a_killed_run_continues_to_the_same_bits(tmp_path, avatar, textured, context, at_step, continued_at):
+    store = ArtifactStore(str(tmp_path)).checkpoints(texturing.NAME, "0" * 32)
+
+    def kill(done: int, total: int, note: str) -> None:
+        if done == at_step and "outfit" not in note:
+            raise Killed
+
+    with pytest.raises(Killed):
+        texturing.run(
+            avatar, PROMPT, config=CONFIG, seed=5, context=replace(context, checkpoint=store, progress=kill)
+        )
+    steps = []
+    resumed = texturing.run(
+        avatar,
+        PROMPT,
+        config=CONFIG,
+        seed=5,
+        context=replace(context, checkpoint=store, progress=lambda done, total, note: steps.append(done)),
+    )
+    assert steps[0] == continued_at
+    assert equal_states(resumed.state, textured.state)
+    assert resumed.history == textured.history
+    assert (resumed.score_before, resumed.score_after) == (textured.score_before, textured.score_after)
+    assert resumed.outfit == textured.outfit
+
+
+def test_guidance_lowers_its_loss(avatar, context):
+    """Only the guidance, fixed views: Adam on field and colours must make them agree better with the prompt."""
+    kept = ("lit", "clay_share", "variation_step")
+    plain = LossConfig(**{name: 0.0 for name in LossConfig.model_fields if name not in kept})
+    config = CONFIG.model_copy(
+        update={
+            "steps": 30,
+            "outfit_search": False,
+            "losses": plain,
+            "views_per_step": 4,
+            "resolutions": (24,),
+        }
+    )
+    result = texturing.run(avatar, PROMPT, config=config, seed=2, context=context)
+    assert result.score_after > result.score_before + 0.01
+    assert result.outfit == {}
+
+
+def test_numbers_that_are_not_finite_stop_the_run(avatar, context):
+    broken = replace(avatar, state=avatar.state | {"color_head.2.bias": torch.full((3,), float("nan"))})
+    config = CONFIG.model_copy(update={"outfit_search": False})
+    with pytest.raises(DivergenceError, match=r"rates"):
+        texturing.run(broken, PROMPT, config=config, seed=1, context=context)
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path, textured):
+    textured.save(tmp_path)
+    loaded = texturing.TexturedAvatar.load(tmp_path)
+    assert equal_states(loaded.state, textured.state)
+    assert torch.equal(loaded.betas, textured.betas)
+    assert (loaded.score_before, loaded.score_after) == (textured.score_before, textured.score_after)
+    assert loaded.history == textured.history
+    assert loaded.outfit == textured.outfit
+
+
+def test_a_damaged_artifact_is_named(tmp_path, textured):
+    textured.save(tmp_path)
+    (tmp_path / "textured.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="run texturing again"):
+        texturing.TexturedAvatar.load(tmp_path)
+
+
+def test_views_keep_their_shares(context):
+    subject = Subject.of(context.body, context.body.shape(context.body.neutral_shape))
+    config = ViewConfig(face_share=0.25, back_share=0.25, side_share=0.0, azimuth_spread=0.0)
+    prompts = []
+    for step in range(40):
+        views = draw_views(subject, config, 2, 16, step, torch_generator(step))
+        prompts += [PROMPT_KINDS[index] for index in views.prompt.tolist()]
+    assert prompts.count("face") == 20
+    assert prompts.count("back") == 20
+
+
+def test_scoring_views_are_fixed_and_show_every_prompt(context):
+    subject = Subject.of(context.body, context.body.shape(context.body.neutral_shape))
+    first, second = scoring_views(subject, 16), scoring_views(subject, 16)
+    assert torch.equal(first.cameras.eye, second.cameras.eye)
+    assert set(first.prompt.tolist()) == {0, 1, 2}
+
+
+def test_resolutions_rise_in_equal_parts():
+    config = CONFIG.model_copy(update={"resolutions": (32, 64, 96)})
+    assert [config.resolution_at(done) for done in (0.0, 0.3, 0.34, 0.7, 0.999)] == [32, 32, 64, 96, 96]
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match="colour_rate"):
+        texturing.Config(colour_rate=1.0)
