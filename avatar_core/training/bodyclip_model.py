@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -14,6 +13,7 @@ from avatar_core.training.bodyclip_tokenizer import END_ID, PAD_ID, START_ID
 from avatar_core.training.garments import CATEGORIES, GARMENTS, PATTERNS
 from avatar_core.training.palette import SHADES
 from avatar_core.training.scene import GLOBAL_FACTS, LAYER_FACTS, NUM_COLORS, NUM_FACTS, VIEWS, fact_slot
+from avatar_core.training.view_renderer import CELL_SIZES
 
 IMAGE_MEAN: tuple[float, float, float] = (0.5, 0.5, 0.5)
 IMAGE_STD: tuple[float, float, float] = (0.3, 0.3, 0.3)
@@ -25,30 +25,32 @@ class BodyClipConfig:
 
     image_size: int = 96
     patch_size: int = 16
-    vision_width: int = 160
+    vision_width: int = 192
     vision_layers: int = 6
-    text_width: int = 160
-    text_layers: int = 2
+    text_width: int = 192
+    text_layers: int = 3
     head_width: int = 32
-    context: int = 48
-    vocab_size: int = 3000
+    context: int = 64
     projection: int = 256
 
-    def to_clip_config(self) -> CLIPConfig:
+    def to_clip_config(self, vocab_size: int) -> CLIPConfig:
         """Return the transformers configuration."""
-        shared = {"hidden_act": "gelu_pytorch_tanh", "projection_dim": self.projection}
+        shared = {"hidden_act": "relu", "projection_dim": self.projection}
         vision = dict(
             hidden_size=self.vision_width, intermediate_size=4 * self.vision_width,
             num_hidden_layers=self.vision_layers, num_attention_heads=self.vision_width // self.head_width,
             image_size=self.image_size, patch_size=self.patch_size, **shared,
         )  # fmt: skip
         text = dict(
-            vocab_size=self.vocab_size, hidden_size=self.text_width, intermediate_size=4 * self.text_width,
+            vocab_size=vocab_size, hidden_size=self.text_width, intermediate_size=4 * self.text_width,
             num_hidden_layers=self.text_layers, num_attention_heads=self.text_width // self.head_width,
             max_position_embeddings=self.context, pad_token_id=PAD_ID, bos_token_id=START_ID, eos_token_id=END_ID,
             **shared,
         )  # fmt: skip
-        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=self.projection)
+        # Written-out attention: torch's fused one is many times slower for short sequences in bfloat16 on CPUs.
+        config = CLIPConfig(
+            text_config=text, vision_config=vision, projection_dim=self.projection, attn_implementation="eager"
+        )
         config.logit_scale_init_value = 2.3
         return config
 
@@ -57,13 +59,22 @@ class BodyClipConfig:
         return asdict(self)
 
 
-def build_bodyclip(config: BodyClipConfig, seed: int) -> CLIPModel:
-    """Return a freshly initialised CLIPModel; the same for the same seed."""
+def build_bodyclip(config: BodyClipConfig, words: Tensor, seed: int) -> CLIPModel:
+    """Return a freshly initialised CLIPModel; the same for the same seed.
+
+    Args:
+        config: sizes.
+        words: (V, text_width) embeddings of the tokens; they stay as they are, so that words that no caption uses
+            keep their places among those that captions use.
+        seed: of everything else.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = CLIPModel(config.to_clip_config())
+        model = CLIPModel(config.to_clip_config(len(words)))
         nn.init.normal_(model.visual_projection.weight, std=config.vision_width**-0.5)
         nn.init.normal_(model.text_projection.weight, std=config.text_width**-0.5)
+    model.text_model.embeddings.token_embedding.weight.data.copy_(words)
+    model.text_model.embeddings.token_embedding.weight.requires_grad_(False)
     positions = model.vision_model.embeddings.position_embedding.weight
     with torch.no_grad():
         filters = model.vision_model.embeddings.patch_embedding.weight
@@ -100,16 +111,28 @@ def image_features(
         projected features (B, D), not normalised, and tokens (B, K, W).
     """
     vision = model.vision_model
-    hidden = vision.embeddings(pixels)
-    if kept is not None:
-        patches = hidden[:, 1:].gather(1, kept.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-        hidden = torch.cat([hidden[:, :1], patches], 1)
-    hidden = tapped = vision.pre_layrnorm(hidden)
+    hidden = tapped = vision.pre_layrnorm(_embed_patches(vision.embeddings, pixels, kept))
     for index, layer in enumerate(vision.encoder.layers, start=1):
         hidden = layer(hidden, attention_mask=None)
         if tap is None or index == tap:
             tapped = hidden
     return model.visual_projection(vision.post_layernorm(hidden[:, 0])), tapped[:, 1:]
+
+
+def _embed_patches(embeddings: nn.Module, pixels: Tensor, kept: Tensor | None) -> Tensor:
+    """Embed patches as `embeddings` does, but only those looked at, and by one matrix product: much faster on CPUs."""
+    filters = embeddings.patch_embedding.weight
+    side = filters.shape[-1]
+    count, channels, height, width = pixels.shape
+    grid = pixels.reshape(count, channels, height // side, side, width // side, side)
+    patches = grid.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    positions = embeddings.position_embedding.weight
+    own = positions[1:].expand(count, -1, -1)
+    if kept is not None:
+        patches = patches.gather(1, kept.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+        own = positions[1:][kept]
+    first = (embeddings.class_embedding + positions[0]).expand(count, 1, -1)
+    return torch.cat([first, patches @ filters.flatten(1).mT + own], 1)
 
 
 def text_features(model: CLIPModel, ids: Tensor, mask: Tensor) -> Tensor:
@@ -133,6 +156,45 @@ def fact_sizes(archetypes: int, families: int) -> list[int]:
     return sizes
 
 
+def fact_weights() -> list[float]:
+    """Return how much each fact counts: what only the whole body tells is harder to see than what is worn."""
+    globals_ = {"archetype": 3.0, "pose": 4.0, "view": 2.0, "close": 1.0, "mode": 1.0}
+    layers = {"kind": 1.0, "color": 2.0, "shade": 1.0, "pattern": 1.0}
+    return [globals_.get(name, 3.0) for name in GLOBAL_FACTS] + [layers[part] for part in LAYER_FACTS] * len(CATEGORIES)
+
+
+class FactLoss(nn.Module):
+    """Cross-entropy of many facts at once, each with its own number of values.
+
+    Args:
+        sizes: values of each of F facts, the last one for an absent layer.
+        weights: how much each counts.
+    """
+
+    def __init__(self, sizes: list[int], weights: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("_weight", torch.tensor(weights), persistent=False)
+        fact = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+        self.register_buffer("_member", nn.functional.one_hot(fact, len(sizes)).float(), persistent=False)
+        self.register_buffer("_size", torch.tensor(sizes), persistent=False)
+        self.register_buffer("_start", torch.tensor([0, *sizes]).cumsum(0)[:-1], persistent=False)
+
+    def forward(self, logits: Tensor, facts: Tensor, known: Tensor) -> Tensor:
+        """Return the weighted mean cross-entropy over known facts.
+
+        Args:
+            logits: (B, sum of sizes), fact after fact.
+            facts: (B, F) int64, -1 for absent layers (the last value).
+            known: (B, F) bool, facts to read.
+        """
+        logits = logits.float()
+        logits = logits - logits.amax(1, keepdim=True).detach()
+        total = (logits.exp() @ self._member).clamp_min(1e-20).log()
+        picked = logits.gather(1, self._start + facts.remainder(self._size))
+        share = self._weight * known
+        return ((total - picked) * share).sum() / share.sum().clamp_min(1)
+
+
 class FactHeads(nn.Module):
     """Linear readers of every fact from an embedding, shared by images and texts; discarded after training.
 
@@ -148,28 +210,28 @@ class FactHeads(nn.Module):
             self.classes = nn.Linear(width, sum(sizes))
             self.shape = nn.Linear(width, betas)
         self.scale = nn.Parameter(torch.tensor(2.0))
+        self._loss = FactLoss(sizes, fact_weights())
 
     def loss(self, features: Tensor, facts: Tensor, known: Tensor) -> Tensor:
-        """Return the mean cross-entropy over known facts.
+        """Return the weighted mean cross-entropy over known facts.
 
         Args:
             features: (B, D) unit embeddings.
             facts: (B, NUM_FACTS) int64, -1 for absent layers.
             known: (B, NUM_FACTS) bool, facts to read.
         """
-        logits = self.classes(features * self.scale.exp())
-        return known_cross_entropy(logits.split(self.sizes, dim=1), facts, known)
+        return self._loss(self.classes(features * self.scale.exp()), facts, known)
 
     def shape_loss(self, features: Tensor, betas: Tensor) -> Tensor:
         """Return the squared error of the shape vectors (B, S) read from unit embeddings (B, D)."""
-        return nn.functional.mse_loss(self.shape(features * self.scale.exp()), betas)
+        return nn.functional.mse_loss(self.shape(features * self.scale.exp()).float(), betas)
 
 
 class TokenReader(nn.Module):
-    """Reads facts from the patches' tokens by attention, one query a category; discarded after training.
+    """Reads what patches' tokens know: facts by attention, one query a category, and each patch's own labels.
 
     It teaches the early layers which part of the body a patch shows and what it wears there, which the pooled token
-    learns only slowly by itself.
+    learns only slowly by itself. Discarded after training.
     """
 
     def __init__(self, width: int, sizes: list[int], seed: int) -> None:
@@ -180,6 +242,8 @@ class TokenReader(nn.Module):
             self.queries = nn.Parameter(torch.randn(len(CATEGORIES) + len(GLOBAL_FACTS), width) * 0.1)
             self.norm = nn.LayerNorm(width)
             self.readers = nn.ModuleList(nn.Linear(width, sum(part)) for part in self._groups())
+            self.cells = nn.Linear(width, sum(CELL_SIZES))
+        self._loss = FactLoss(sizes, fact_weights())
 
     def _groups(self) -> list[list[int]]:
         layers = self.sizes[self._first :]
@@ -188,31 +252,23 @@ class TokenReader(nn.Module):
         return [[size] for size in self.sizes[: self._first]] + parts
 
     def loss(self, tokens: Tensor, facts: Tensor, known: Tensor) -> Tensor:
-        """Return the mean cross-entropy over known facts (B, NUM_FACTS), read from tokens (B, K, W)."""
+        """Return the weighted mean cross-entropy over known facts (B, NUM_FACTS), read from tokens (B, K, W)."""
         tokens = self.norm(tokens)
         attention = torch.softmax(tokens @ self.queries.mT, dim=1)
         pooled = attention.mT @ tokens
-        logits = [part for index, reader in enumerate(self.readers)
-                  for part in reader(pooled[:, index]).split(self._groups()[index], dim=1)]  # fmt: skip
-        return known_cross_entropy(logits, facts, known)
+        logits = torch.cat([reader(pooled[:, index]) for index, reader in enumerate(self.readers)], 1)
+        return self._loss(logits, facts, known)
 
+    def cell_loss(self, tokens: Tensor, cells: Tensor) -> Tensor:
+        """Return the cross-entropy of each patch's label shares (B, K, sum of CELL_SIZES) read from its token.
 
-def known_cross_entropy(logits: Sequence[Tensor], facts: Tensor, known: Tensor) -> Tensor:
-    """Return the mean cross-entropy over known facts.
-
-    Args:
-        logits: for each fact (B, its size).
-        facts: (B, NUM_FACTS) int64, -1 for absent layers (the last value).
-        known: (B, NUM_FACTS) bool, facts to read.
-    """
-    total, count = logits[0].new_zeros(()), 0
-    for slot, part in enumerate(logits):
-        rows = known[:, slot].nonzero().squeeze(1)
-        if len(rows):
-            target = facts[rows, slot].remainder(part.shape[1])
-            total = total + nn.functional.cross_entropy(part[rows], target, reduction="sum")
-            count += len(rows)
-    return total / max(count, 1)
+        Kinds of labels that an image has not (all zero) are left out.
+        """
+        read = self.cells(self.norm(tokens)).float().split(CELL_SIZES, -1)
+        total = tokens.new_zeros((), dtype=torch.float32)
+        for logits, shares in zip(read, cells.split(CELL_SIZES, -1)):
+            total = total - (nn.functional.log_softmax(logits, -1) * shares).sum() / shares.sum().clamp_min(1.0)
+        return total
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, contradicts: Tensor) -> Tensor:

@@ -45,6 +45,14 @@ _BODY_QUESTIONS: dict[str, dict[int, str]] = {
     "close": {0: "a person", 1: "the face of a person"},
 }
 
+UNSEEN_COLORS: dict[str, str] = {
+    "red": "ruby", "orange": "tangerine", "yellow": "lemon", "green": "emerald", "blue": "sapphire", "purple": "plum",
+    "pink": "rose", "brown": "chocolate", "black": "ebony", "white": "ivory", "gray": "ash",
+}  # fmt: skip
+"""Words for colours that no training caption uses."""
+UNSEEN_GARMENTS: dict[str, str] = {"top": "a {c} jersey", "bottom": "{c} chinos", "full": "a {c} frock"}
+"""Words for garments that no training caption uses."""
+
 
 def encode_shard(encoder: Encoder, images: np.ndarray, batch: int = 100) -> Tensor:
     """Return unit vectors (N, D) of images (N, size, size, 3) uint8."""
@@ -129,6 +137,27 @@ def attributes(features: Tensor, encoder: Encoder, scenes: list[Scene]) -> dict[
     return scores
 
 
+def synonyms(features: Tensor, encoder: Encoder, scenes: list[Scene]) -> dict[str, float]:
+    """Return zero-shot accuracies (11 ways) of colours said in words that training never used, of garments too."""
+    facts = np.stack([scene.facts() for scene in scenes])
+    known = np.stack([known_facts(scene) for scene in scenes])
+    values = np.asarray([BASES.index(name) for name in UNSEEN_COLORS])
+    scores = {}
+    for category, unseen in UNSEEN_GARMENTS.items():
+        slot = fact_slot(category, "color")
+        rows = np.flatnonzero(known[:, slot] & np.isin(facts[:, slot], values))
+        seen = _COLOR_QUESTIONS[category]
+        for kind, question, words in (
+            ("known words", seen, UNSEEN_COLORS.keys()),
+            ("unseen colours", seen, UNSEEN_COLORS.values()),
+            ("unseen colours and garments", f"a person wearing {unseen}", UNSEEN_COLORS.values()),
+        ):
+            texts = encoder.encode_texts([question.format(c=word) for word in words])
+            guess = values[(features[rows] @ texts.mT).argmax(1).numpy()]
+            scores[f"colour of {category}, {kind}"] = float((guess == facts[rows, slot]).mean())
+    return scores
+
+
 def poses_and_archetypes(features: Tensor, encoder: Encoder, scenes: list[Scene], bank: Path) -> dict[str, float]:
     """Return how often the family of the pose, and the archetype, is the first (or among five) in words."""
     labels, archetypes = read_bank_facts(bank).labels, load_archetypes()
@@ -150,12 +179,13 @@ def poses_and_archetypes(features: Tensor, encoder: Encoder, scenes: list[Scene]
 def evaluate(encoder: Encoder, bank: Path, shard: ImageShard, seed: int = 0) -> dict[str, float]:
     """Return all measures of an encoder on one held-out shard."""
     captioner = Captioner(load_archetypes(), read_bank_facts(bank).labels)
-    features = encode_shard(encoder, shard.images)
+    features = encode_shard(encoder, shard.images(seed))
     rng = numpy_generator(seed, "evaluate")
     captions = [full_caption(captioner, scene, rng) for scene in shard.scenes]
     scores = retrieval(features, encoder, shard.scenes, captions)
     scores |= swap_test(features, encoder, shard.scenes, captioner, rng)
     scores |= attributes(features, encoder, shard.scenes)
+    scores |= synonyms(features, encoder, shard.scenes)
     return scores | poses_and_archetypes(features, encoder, shard.scenes, bank)
 
 

@@ -23,12 +23,9 @@ from avatar_core.training.motion_clips import PoseLabel
 from avatar_core.training.painting import Look, Painter
 from avatar_core.training.scene import LookSampler, Scene, body_classes
 from avatar_core.training.surface_chart import SurfaceChart
-from avatar_core.training.view_renderer import ViewRenderer
+from avatar_core.training.view_renderer import ViewRenderer, draw_background
 
 logger = logging.getLogger(__name__)
-
-COVER_CELL = 8  # pixels a side of the cells of the cover map
-
 
 @dataclass(frozen=True)
 class BankFacts:
@@ -52,8 +49,9 @@ def read_bank_facts(folder: Path) -> BankFacts:
 class DrawnImage:
     """A training image."""
 
-    image: np.ndarray  # (size, size, 3) uint8
-    cover: np.ndarray  # (size / 8, size / 8) uint8, how much of each cell the body covers
+    color: np.ndarray  # (size, size, 3) uint8, premultiplied by the cover
+    cover: np.ndarray  # (size, size) uint8, how much of each pixel the body covers
+    cells: np.ndarray  # (C, K) uint8, shares of the labels in each cell, as `view_renderer.DrawnView.cells`
     scene: Scene
 
 
@@ -85,7 +83,7 @@ class SceneSampler:
             family=self._facts.families.index(self._facts.labels[label].family),
             view="front" if turned < 1.0 else ("back" if turned > 2.1 else "side"),
             kind=VIEW_KINDS[shard.kind[view]],
-            mode=str(rng.choice(["lit", "unlit", "textureless"], p=[0.68, 0.15, 0.17])),
+            mode=str(rng.choice(["lit", "unlit", "textureless"], p=[0.6, 0.15, 0.25])),
             archetype=-1,
             look=Look(()),
             visible=tuple(sorted({self._names[i].split("_", 1)[-1] if self._names[i].startswith(("left_", "right_"))
@@ -93,25 +91,34 @@ class SceneSampler:
         )  # fmt: skip
         look, archetype = self._looks.sample(scene.body, rng)
         scene = replace(scene, look=look, archetype=archetype)
-        image, cover = self._renderer.render(shard, view, look, scene.mode, rng)
-        blocks = cover.reshape(len(cover) // COVER_CELL, COVER_CELL, -1, COVER_CELL).mean((1, 3))
-        return DrawnImage((image * 255).round().astype(np.uint8), (blocks * 255).astype(np.uint8), scene)
+        drawn = self._renderer.render(shard, view, look, scene.mode, rng)
+        parts = [(part * 255).round().astype(np.uint8) for part in (drawn.color, drawn.cover, drawn.cells)]
+        return DrawnImage(*parts, scene)
 
 
 @dataclass(frozen=True)
 class ImageShard:
-    """N images read back."""
+    """N images read back, without their backgrounds."""
 
-    images: np.ndarray  # (N, size, size, 3) uint8
-    covers: np.ndarray  # (N, size / 8, size / 8) uint8
+    colors: np.ndarray  # (N, size, size, 3) uint8, premultiplied
+    covers: np.ndarray  # (N, size, size) uint8
+    cells: np.ndarray  # (N, C, K) uint8
     scenes: list[Scene]
+
+    def images(self, seed: int) -> np.ndarray:
+        """Return the images (N, size, size, 3) uint8, each over a random background."""
+        size = self.covers.shape[1]
+        rng = numpy_generator(seed, "evaluation backgrounds")
+        behind = np.stack([draw_background(size, rng) for _ in self.scenes])
+        clear = 1 - self.covers[..., None].astype(np.float32) / 255
+        return (self.colors + behind * clear * 255).clip(0, 255).round().astype(np.uint8)
 
 
 def read_image_shard(path: Path) -> ImageShard:
     """Read one shard, images-*.safetensors with its scenes beside it."""
     arrays = load_file(path)
     lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
-    return ImageShard(arrays["images"], arrays["covers"], [Scene.from_json(line) for line in lines])
+    return ImageShard(arrays["colors"], arrays["covers"], arrays["cells"], [Scene.from_json(line) for line in lines])
 
 
 def write_image_shards(bank: Path, out: Path, *, shards: int, first: int, size: int, seed: int) -> None:
@@ -133,7 +140,11 @@ def write_image_shards(bank: Path, out: Path, *, shards: int, first: int, size: 
         lines = "\n".join(one.scene.to_json() for one in drawn)
         path.with_suffix(".jsonl").write_text(lines, encoding="utf-8")
         partial = path.with_suffix(".partial")
-        arrays = {"images": np.stack([one.image for one in drawn]), "covers": np.stack([one.cover for one in drawn])}
+        arrays = {
+            "colors": np.stack([one.color for one in drawn]),
+            "covers": np.stack([one.cover for one in drawn]),
+            "cells": np.stack([one.cells for one in drawn]),
+        }
         save_file(arrays, partial)
         partial.replace(path)
         rate = (number - first + 1) * size / (time.process_time() - started)

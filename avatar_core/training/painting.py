@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avatar_core.training.garments import GARMENTS, OPEN_FRONT, PATTERNS, Garment
+from avatar_core.training.garments import CATEGORY_INDEX, GARMENTS, OPEN_FRONT, PATTERNS, Garment
 from avatar_core.training.palette import HAIR_COLORS, Color, sample_rgb, sample_skin
 from avatar_core.training.surface_chart import SurfaceChart, SurfacePoints
 
@@ -54,6 +54,26 @@ class Look:
     def layer(self, category: str) -> Layer | None:
         """Return the layer of a category, or None."""
         return next((layer for layer in self.layers if layer.kind.category == category), None)
+
+
+@dataclass(frozen=True)
+class Painted:
+    """N painted points."""
+
+    albedo: np.ndarray  # (N, 3) float32 in [0, 1]
+    shine: np.ndarray  # (N,) float32, strength of highlights
+    category: np.ndarray  # (N,) uint8, index into CATEGORIES of the uppermost layer
+    second: np.ndarray  # (N,) bool, where that layer's pattern shows its second colour
+
+
+def _order(look: Look) -> tuple[str, ...]:
+    """Return the categories from the skin outwards; briefs over a suit are what heroes wear."""
+    bottom = look.layer("bottom")
+    if bottom is None or bottom.garment != "underwear":
+        return _ORDER
+    rest = tuple(category for category in _ORDER if category != "bottom")
+    after = rest.index("full") + 1
+    return (*rest[:after], "bottom", *rest[after:])
 
 
 def layer_rgb(layer: Layer, rng: np.random.Generator) -> np.ndarray:
@@ -107,39 +127,34 @@ class Painter:
             inside = inside | self._parts[part]
         return inside[points.region]
 
-    def paint(self, points: SurfacePoints, look: Look, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Paint a look.
-
-        Args:
-            points: N points of the body.
-            look: what to paint; cuts and exact colours are drawn from `rng`.
-        Returns:
-            albedo (N, 3) and shine (N,), float32 in [0, 1].
-        """
+    def paint(self, points: SurfacePoints, look: Look, rng: np.random.Generator) -> Painted:
+        """Paint a look onto N points of the body; cuts and exact colours are drawn from `rng`."""
         skin = look.layer("skin")
         if skin is None:
             raise ValueError("a look needs skin")
         base = layer_rgb(skin, rng)
-        albedo = np.repeat(base[None], len(points.region), 0)
-        shine = np.zeros(len(points.region), np.float32)
-        self._paint_face(albedo, points, base, look, rng)
-        for category in _ORDER:
+        count = len(points.region)
+        painted = Painted(
+            np.repeat(base[None], count, 0),
+            np.zeros(count, np.float32),
+            np.full(count, CATEGORY_INDEX["skin"], np.uint8),
+            np.zeros(count, bool),
+        )
+        self._paint_face(painted.albedo, points, base, look, rng)
+        for category in _order(look):
             layer = look.layer(category)
             if layer is None or layer.garment == "bald":
                 continue
             mask = self.mask(points, layer, look, rng)
-            albedo[mask] = self._layer_colors(points, mask, layer, rng)
-            shine[mask] = layer.kind.shine * rng.uniform(0.6, 1.0)
-        return albedo, shine
-
-    def _layer_colors(
-        self, points: SurfacePoints, mask: np.ndarray, layer: Layer, rng: np.random.Generator
-    ) -> np.ndarray:
-        first = layer_rgb(layer, rng)
-        if not layer.pattern or layer.second is None:
-            return first
-        second = sample_rgb(layer.second, rng)
-        return np.where(pattern_mask(layer.pattern, points.position[mask], rng)[:, None], second, first)
+            first = layer_rgb(layer, rng)
+            painted.albedo[mask], painted.second[mask] = first, False
+            if layer.pattern and layer.second is not None:
+                second = mask.copy()
+                second[mask] = pattern_mask(layer.pattern, points.position[mask], rng)
+                painted.albedo[second], painted.second[second] = sample_rgb(layer.second, rng), True
+            painted.shine[mask] = layer.kind.shine * rng.uniform(0.6, 1.0)
+            painted.category[mask] = CATEGORY_INDEX[category]
+        return painted
 
     def _paint_face(
         self, albedo: np.ndarray, points: SurfacePoints, base: np.ndarray, look: Look, rng: np.random.Generator

@@ -12,16 +12,17 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, distributed
-from transformers import CLIPModel, PreTrainedTokenizerFast
+from torch import Tensor, distributed, nn
+from transformers import CLIPModel
 
+from avatar_core.errors import ConfigError
 from avatar_core.seeds import derive_seed, numpy_generator
-from avatar_core.training.bodyclip_batches import Batch, BatchMaker, ShardPool, tokenize
+from avatar_core.training.bodyclip_batches import Backgrounds, Batch, BatchMaker, ShardPool
 from avatar_core.training.bodyclip_export import export_bodyclip
 from avatar_core.training.bodyclip_model import (
     BodyClipConfig,
@@ -34,10 +35,10 @@ from avatar_core.training.bodyclip_model import (
     image_features,
     text_features,
 )
-from avatar_core.training.bodyclip_tokenizer import save_tokenizer, train_tokenizer
 from avatar_core.training.captions import Captioner
 from avatar_core.training.image_shards import read_bank_facts
 from avatar_core.training.look_language import load_archetypes
+from avatar_core.training.word_vectors import read_words
 
 logger = logging.getLogger(__name__)
 
@@ -47,19 +48,22 @@ class TrainConfig:
     """How BodyCLIP is trained."""
 
     batch: int = 160  # of each worker
-    learning_rate: float = 7e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.03  # share of the budget
     keep_patches: int = 18  # of 36, until `full_from` of the budget
-    full_from: float = 0.82
+    full_from: float = 0.8
     seen_weight: float = 5.0  # facts read from images
-    token_weight: float = 5.0  # facts read from patch tokens after layer `tap`
+    token_weight: float = 3.0  # facts read from patch tokens after layer `tap`
+    cell_weight: float = 1.0  # labels read from each patch's token after layer `tap`
     said_weight: float = 1.0  # facts read from captions
     tap: int = 4
     text_every: int = 3  # captions are read every so many steps only, until `joint_from` of the budget
-    joint_from: float = 0.55
+    joint_from: float = 0.35
     shape_weight: float = 2.0
-    ema: float = 0.995
+    ema: float = 0.998
+    bfloat16: bool = False  # matrix products in bfloat16
+    backgrounds: int = 2048  # drawn once and reused
     held_out_shards: int = 2
     hard_share: float = 0.4  # hard negative captions for each caption
 
@@ -76,23 +80,28 @@ def batch_loss(
     model: CLIPModel,
     heads: FactHeads,
     reader: TokenReader,
-    tokenizer: PreTrainedTokenizerFast,
     batch: Batch,
     config: TrainConfig,
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the training loss of a batch and its parts; a batch without texts trains the image tower alone."""
-    normalize = torch.nn.functional.normalize
-    features, tokens = image_features(model, batch.pixels, batch.kept, config.tap)
-    images = normalize(features, dim=-1)
+    towers = _Towers(model)
+    if config.bfloat16:
+        halves = {name: one.bfloat16() for name, one in towers.named_parameters()}
+        inputs = (batch.pixels.bfloat16(), batch.kept, batch.texts, config.tap)
+        features, tokens, spoken = torch.func.functional_call(towers, halves, inputs)
+    else:
+        features, tokens, spoken = towers(batch.pixels, batch.kept, batch.texts, config.tap)
+    images, tokens = torch.nn.functional.normalize(features.float(), dim=-1), tokens.float()
     parts = {
         "seen": heads.loss(images, batch.facts, batch.known),
         "token": reader.loss(tokens, batch.facts, batch.known),
+        "cell": reader.cell_loss(tokens, batch.cells),
         "shape": heads.shape_loss(images, batch.betas),
     }
     total = config.seen_weight * parts["seen"] + config.token_weight * parts["token"]
-    total = total + config.shape_weight * parts["shape"]
-    if batch.texts:
-        texts = normalize(encode_by_length(model, tokenizer, batch.texts), dim=-1)
+    total = total + config.cell_weight * parts["cell"] + config.shape_weight * parts["shape"]
+    if spoken is not None:
+        texts = torch.nn.functional.normalize(spoken.float(), dim=-1)[batch.order]
         scale = model.logit_scale.clamp(max=4.6).exp()
         wrong = contradictions(batch.facts, batch.claims, batch.claimed)
         parts["contrast"] = contrastive_loss(images, texts, scale, wrong)
@@ -101,15 +110,19 @@ def batch_loss(
     return total, {name: part.item() for name, part in parts.items()}
 
 
-def encode_by_length(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
-    """Return features (B, D) of texts, encoded in three groups of like length to spare padding."""
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    features = []
-    for group in np.array_split(np.asarray(order), 3):
-        features.append(text_features(model, *tokenize(tokenizer, [texts[index] for index in group])))
-    inverse = torch.empty(len(texts), dtype=torch.long)
-    inverse[torch.tensor(order)] = torch.arange(len(texts))
-    return torch.cat(features)[inverse]
+class _Towers(nn.Module):
+    """Both towers as one function of their parameters, so that a step can run on half-precision copies of them."""
+
+    def __init__(self, model: CLIPModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, pixels: Tensor, kept: Tensor | None, texts: list[tuple[Tensor, Tensor]], tap: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        features, tokens = image_features(self.model, pixels, kept, tap)
+        spoken = [text_features(self.model, *text) for text in texts]
+        return features, tokens, torch.cat(spoken) if spoken else None
 
 
 class Trainer:
@@ -118,59 +131,70 @@ class Trainer:
     Args:
         bank: geometry bank folder (for its pose labels).
         images: image shards folder; it may grow while training goes on.
+        words: vocabulary folder (word_vectors.py), or a CLIP checkpoint to take it from.
         out: run folder, for checkpoint and export.
         model_config, config, seed: of the run.
         workers: processes (with torch.distributed ready) that train together.
+        start: checkpoint folder of a BodyCLIP of the same sizes to begin from, in a folder that has none yet.
+
+    Raises ConfigError where the installed torch has no Muon.
     """
 
     def __init__(
         self,
         bank: Path,
         images: Path,
+        words: Path,
         out: Path,
         model_config: BodyClipConfig,
         config: TrainConfig,
         seed: int,
         workers: int = 1,
+        start: Path | None = None,
     ) -> None:
         self.config, self.seed, self.out, self.workers = config, seed, out, workers
         self.rank = distributed.get_rank() if workers > 1 else 0
         facts = read_bank_facts(bank)
         archetypes = load_archetypes()
         self.captioner = Captioner(archetypes, facts.labels)
-        self.pool = ShardPool(images, config.held_out_shards)
+        self.pool = ShardPool(images, config.held_out_shards, self.rank, workers)
         self.pool.refresh()
-        self.tokenizer = self._make_tokenizer(model_config)
-        self.model = build_bodyclip(model_config, derive_seed(seed, "model"))
+        self.tokenizer, vectors = read_words(words)
+        self.model = build_bodyclip(model_config, vectors, derive_seed(seed, "model"))
         sizes = fact_sizes(len(archetypes), len(facts.families))
         self.heads = FactHeads(model_config.projection, sizes, 6, derive_seed(seed, "heads"))
         self.reader = TokenReader(model_config.vision_width, sizes, derive_seed(seed, "reader"))
-        decayed = [p for p in self._parameters() if p.ndim >= 2]
-        plain = [p for p in self._parameters() if p.ndim < 2]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+        self.optimizers = self._make_optimizers()
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.maker = BatchMaker(self.captioner, model_config.patch_size, config.hard_share)
+        backgrounds = Backgrounds(model_config.image_size, config.backgrounds, numpy_generator(seed, "backgrounds"))
+        self.maker = BatchMaker(self.captioner, self.tokenizer, backgrounds, config.hard_share)
         self.step, self.elapsed = 0, 0.0
+        if start is not None:
+            begun = load_file(start / "model.safetensors")
+            self.model.load_state_dict({name: value.float() for name, value in begun.items()})
         self._resume()
 
+    def _make_optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """Muon for the layers' matrices, AdamW for everything else."""
+        if not hasattr(torch.optim, "Muon"):
+            raise ConfigError(f"training needs torch 2.9 or newer; this is {torch.__version__}")
+        config = self.config
+        layers = [*self.model.vision_model.encoder.layers, *self.model.text_model.encoder.layers]
+        matrices = [parameter for layer in layers for parameter in layer.parameters() if parameter.ndim == 2]
+        chosen = set(map(id, matrices))
+        others = [parameter for parameter in self._parameters() if id(parameter) not in chosen]
+        groups = [
+            {"params": [one for one in others if one.ndim >= 2], "weight_decay": config.weight_decay},
+            {"params": [one for one in others if one.ndim < 2], "weight_decay": 0.0},
+        ]
+        muon = torch.optim.Muon(
+            matrices, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        return muon, torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+
     def _parameters(self) -> list[torch.nn.Parameter]:
-        return [*self.model.parameters(), *self.heads.parameters(), *self.reader.parameters()]
-
-    def _make_tokenizer(self, model_config: BodyClipConfig) -> PreTrainedTokenizerFast:
-        folder = self.out / "export"
-        if self.rank == 0 and not (self.out / "checkpoint.safetensors").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            save_tokenizer(self._train_tokenizer(model_config), folder)
-        if self.workers > 1:
-            distributed.barrier()  # all workers read the one that worker 0 made
-        return PreTrainedTokenizerFast.from_pretrained(str(folder))
-
-    def _train_tokenizer(self, model_config: BodyClipConfig) -> PreTrainedTokenizerFast:
-        rng = numpy_generator(self.seed, "tokenizer")
-        texts = [self.captioner.caption(entry[0].scenes[entry[3]], rng).text for entry in self.pool.sample(20000, rng)]
-        words = vocabulary_words()
-        return train_tokenizer([*texts, *words, *words], model_config.vocab_size, model_config.context)
+        every = [*self.model.parameters(), *self.heads.parameters(), *self.reader.parameters()]
+        return [parameter for parameter in every if parameter.requires_grad]
 
     def _resume(self) -> None:
         path = self.out / "checkpoint.safetensors"
@@ -183,12 +207,10 @@ class Trainer:
         self.heads.load_state_dict(_part(tensors, "heads."))
         self.average = _part(tensors, "average.")
         self.reader.load_state_dict(_part(tensors, "reader."))
-        moments = _part(tensors, "adam.")
-        for index, parameter in enumerate(self._parameters()):
-            if f"{index}.step" in moments:  # the text tower has none before its first batch
-                self.optimizer.state[parameter] = {
-                    name: moments[f"{index}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")
-                }
+        for name, value in _part(tensors, "moment.").items():
+            number, index, key = name.split(".")
+            optimizer = self.optimizers[int(number)]
+            optimizer.state[self._parameters()[int(index)]][key] = value
         logger.info("resumed at step %d", self.step)
 
     def save(self) -> None:
@@ -198,13 +220,15 @@ class Trainer:
         tensors |= {f"heads.{name}": value for name, value in self.heads.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.items()}
         tensors |= {f"reader.{name}": value for name, value in self.reader.state_dict().items()}
-        for index, parameter in enumerate(self._parameters()):
-            tensors |= {f"adam.{index}.{name}": value for name, value in self.optimizer.state[parameter].items()}
+        for number, optimizer in enumerate(self.optimizers):
+            for index, parameter in enumerate(self._parameters()):
+                state = optimizer.state.get(parameter, {})
+                tensors |= {f"moment.{number}.{index}.{name}": value for name, value in state.items()}
         path = self.out / "checkpoint.safetensors"
         partial = path.with_suffix(".partial")
         save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, str(partial))
-        state = {"step": self.step, "elapsed": self.elapsed}
-        path.with_suffix(".json").write_text(json.dumps(state), encoding="utf-8")
+        facts = {"step": self.step, "elapsed": self.elapsed}
+        path.with_suffix(".json").write_text(json.dumps(facts), encoding="utf-8")
         partial.replace(path)
         export_bodyclip(self.model, self.average, self.tokenizer, self.out / "export")
 
@@ -215,15 +239,17 @@ class Trainer:
         keep = config.keep_patches if used < config.full_from else None
         talk = used >= config.joint_from or self.step % config.text_every == 0
         batch = self.maker.make(self.pool.sample(config.batch, rng), rng, keep=keep, talk=talk)
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(config, used) * min((self.step + 1) / 60, 1.0)
         self.model.train()
-        loss, parts = batch_loss(self.model, self.heads, self.reader, self.tokenizer, batch, config)
-        self.optimizer.zero_grad(set_to_none=True)
+        loss, parts = batch_loss(self.model, self.heads, self.reader, batch, config)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._average_gradients(talk)
         torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         decay = min(config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -290,29 +316,21 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def vocabulary_words() -> list[str]:
-    """Return words beyond the captions that prompts may use, so that each is one token."""
-    extra = (
-        "pregnant teenager toddler baby adult young elderly giant dwarf tiny huge broad shoulders belly legs "
-        "arms chest leather metal denim silk wool cotton shiny matte modern ancient medieval futuristic "
-        "casual elegant sporty waving throwing catching drinking eating saluting praying lifting swimming "
-        "flying fighting bending raising asian african european indian chinese japanese american mexican "
-        "russian french german italian greek roman"
-    )
-    return extra.split()
-
-
 def main() -> None:
     """Train from the command line."""
+    shipped = Path(str(files("avatar_core") / "weights" / "bodyclip"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bank", type=Path, required=True, help="geometry bank (geometry_bank.py)")
     parser.add_argument("--images", type=Path, required=True, help="image shards (image_shards.py)")
+    parser.add_argument("--words", type=Path, default=shipped, help="vocabulary folder; default: the shipped one")
+    parser.add_argument("--start", type=Path, help="BodyCLIP folder whose weights to begin from")
     parser.add_argument("--out", type=Path, required=True, help="run folder: checkpoint and export/")
     parser.add_argument("--steps", type=int, help="budget in steps (reproducible)")
     parser.add_argument("--minutes", type=float, help="budget in minutes of training")
     parser.add_argument("--batch", type=int, default=TrainConfig.batch)
     parser.add_argument("--workers", type=int, default=2, help="processes; steadier than threads on busy machines")
     parser.add_argument("--threads", type=int, default=1, help="threads of each worker")
+    parser.add_argument("--bfloat16", action="store_true", help="matrix products in bfloat16 (faster where AMX is)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if (arguments.steps is None) == (arguments.minutes is None):
@@ -331,10 +349,11 @@ def _work(rank: int, arguments: argparse.Namespace) -> None:
     if arguments.workers > 1:
         meeting = f"file://{(arguments.out / 'rendezvous').resolve()}"
         distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=arguments.workers)
-    config = TrainConfig(batch=arguments.batch)
     trainer = Trainer(
-        arguments.bank, arguments.images, arguments.out, BodyClipConfig(), config, arguments.seed, arguments.workers
-    )
+        arguments.bank, arguments.images, arguments.words, arguments.out, BodyClipConfig(),
+        TrainConfig(batch=arguments.batch, bfloat16=arguments.bfloat16),
+        arguments.seed, arguments.workers, arguments.start,
+    )  # fmt: skip
     trainer.run(steps=arguments.steps, minutes=arguments.minutes)
     if arguments.workers > 1:
         distributed.barrier()  # nobody leaves while worker 0 still writes

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from avatar_core.training.garments import CATEGORIES, CATEGORY_INDEX
 from avatar_core.training.geometry_bank import GeometryShard
-from avatar_core.training.painting import Look, Painter
+from avatar_core.training.painting import Look, Painted, Painter
+from avatar_core.training.scene import NUM_COLORS, layer_facts
+from avatar_core.training.surface_chart import SurfacePoints
 
 MODES: tuple[str, ...] = ("lit", "unlit", "textureless")
+LABEL_CELL = 16  # pixels a side of the cells that labels are counted in
+CELL_REGIONS: tuple[str, ...] = (
+    "face", "scalp", "ears", "eyes", "mouth", "neck", "chest", "belly", "hips", "upper_arm", "forearm", "hand", "thigh",
+    "shin", "foot",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DrawnView:
+    """One view without its background; lay it over one by `color + (1 - cover) * background`."""
+
+    color: np.ndarray  # (size, size, 3) float32, premultiplied by the cover
+    cover: np.ndarray  # (size, size) float32, how much of each pixel the body covers
+    cells: np.ndarray  # (C, sum(CELL_SIZES)) float32 shares of each label in each cell, row by row
+
+
+CELL_SIZES: tuple[int, int, int] = (len(CELL_REGIONS) + 1, len(CATEGORIES) + 1, NUM_COLORS + 1)
+"""How many labels a cell has: body regions, categories and colours, each with the background last."""
 
 
 def draw_background(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -60,15 +83,11 @@ class ViewRenderer:
 
     def __init__(self, painter: Painter, image_size: int, supersample: int) -> None:
         self._painter, self._size, self._super = painter, image_size, supersample
+        names = [name.removeprefix("left_").removeprefix("right_") for name in painter.chart.region_names]
+        self._region_label = np.asarray([CELL_REGIONS.index(name) for name in names])
 
-    def render(
-        self, shard: GeometryShard, view: int, look: Look, mode: str, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw a shard's view in one of MODES.
-
-        Returns:
-            image (size, size, 3) and the body's cover of each pixel (size, size), float32 in [0, 1].
-        """
+    def render(self, shard: GeometryShard, view: int, look: Look, mode: str, rng: np.random.Generator) -> DrawnView:
+        """Draw a shard's view in one of MODES; a textureless view has no labels of categories and colours."""
         span = slice(int(shard.offset[view]), int(shard.offset[view + 1]))
         face = shard.face[span].astype(np.int64)
         weights = shard.bary[span].astype(np.float32) / 255.0
@@ -78,27 +97,57 @@ class ViewRenderer:
         corner_normals = shard.normals[shard.pose[view]][chart.faces[face]].astype(np.float32)
         normals = np.einsum("nc,nck->nk", bary, corner_normals)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
+        painted = None
         if mode == "textureless":
             tone = rng.uniform(0.6, 1.0) if rng.random() < 0.7 else rng.uniform(0.4, 1.0, 3)
             albedo, shine = np.ones_like(normals) * tone, np.zeros(len(face), np.float32)
         else:
-            albedo, shine = self._painter.paint(points, look, rng)
+            painted = self._painter.paint(points, look, rng)
+            albedo, shine = painted.albedo, painted.shine
             if rng.random() < 0.35:
                 albedo = np.clip(albedo + texture_noise(points.position, rng), 0, 1)
         color = albedo if mode == "unlit" else _light(albedo, shine, normals, shard.toward_eye[view], rng)
-        return self._composite(shard.pixel[span], color, draw_background(self._size, rng))
+        pixel = shard.pixel[span].astype(np.int64)
+        summed, cover = self._average(pixel, color)
+        return DrawnView(summed, cover, self._label_cells(pixel, points, painted, look))
 
-    def _composite(self, pixel: np.ndarray, color: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        wide = self._size * self._super
-        row, column = np.divmod(pixel.astype(np.int64), wide)
+    def _average(self, pixel: np.ndarray, color: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Average samples over their pixels."""
+        row, column = np.divmod(pixel, self._size * self._super)
         cell = (row // self._super) * self._size + column // self._super
-        count = self._size * self._size
-        share = 1.0 / self._super**2
+        count, share = self._size**2, 1.0 / self._super**2
         summed = np.stack([np.bincount(cell, color[:, c], count) for c in range(3)], 1) * share
-        cover = np.bincount(cell, minlength=count)[:, None] * share
-        image = summed + (1 - cover) * background.reshape(-1, 3)
-        image = np.clip(image, 0, 1).reshape(self._size, self._size, 3).astype(np.float32)
-        return image, cover.reshape(self._size, self._size).astype(np.float32)
+        cover = np.bincount(cell, minlength=count) * share
+        shape = (self._size, self._size)
+        return summed.reshape(*shape, 3).clip(0, 1).astype(np.float32), cover.reshape(shape).astype(np.float32)
+
+    def _label_cells(self, pixel: np.ndarray, points: SurfacePoints, painted: Painted | None, look: Look) -> np.ndarray:
+        wide, side = self._size * self._super, LABEL_CELL * self._super
+        row, column = np.divmod(pixel, wide)
+        cell, count = (row // side) * (wide // side) + column // side, (wide // side) ** 2
+        regions, categories, colors = CELL_SIZES
+        empty = 1 - np.bincount(cell, minlength=count) / side**2
+
+        def share(label: np.ndarray, size: int) -> np.ndarray:
+            found = np.bincount(cell * size + label, minlength=count * size).reshape(count, size) / side**2
+            found[:, -1] = empty
+            return found
+
+        parts = [share(self._region_label[points.region], regions)]
+        if painted is None:
+            parts.append(np.zeros((count, categories + colors)))
+        else:
+            parts += [share(painted.category, categories), share(_color_labels(painted, look), colors)]
+        return np.concatenate(parts, 1).astype(np.float32)
+
+
+def _color_labels(painted: Painted, look: Look) -> np.ndarray:
+    """Return the colour value (N,) of each painted point, as `Scene.facts` counts them."""
+    table = np.zeros((len(CATEGORIES), 2), np.int64)
+    for layer in look.layers:
+        own = layer_facts(layer)[1]
+        table[CATEGORY_INDEX[layer.kind.category]] = own, own if layer.second is None else layer.second.base
+    return table[painted.category, painted.second.astype(np.int64)]
 
 
 def _light(

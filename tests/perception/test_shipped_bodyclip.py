@@ -27,7 +27,7 @@ def photograph():
 
     def take(look: str) -> torch.Tensor:
         rng = np.random.default_rng(0)
-        colors, _ = painter.paint(painter.chart.vertices(), make_look(look, rng), rng)
+        colors = painter.paint(painter.chart.vertices(), make_look(look, rng), rng).albedo
         with torch.no_grad():
             return render_mesh(
                 body.template, body.faces, cameras, vertex_colors=torch.from_numpy(colors).float(),

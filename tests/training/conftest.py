@@ -2,9 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from avatar_core.bodies import load_body
 from avatar_core.bodies.skeleton import JOINT_NAMES
+from avatar_core.training.bodyclip_tokenizer import build_tokenizer, save_tokenizer
 from avatar_core.training.geometry_bank import BankConfig, write_bank
 from avatar_core.training.image_shards import write_image_shards
 from avatar_core.training.painting import Painter
@@ -33,6 +36,18 @@ def motions(tmp_path_factory) -> Path:
         "b,bowing,a person is bowing",
     ]
     (folder / "clips.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory) -> Path:
+    """A small vocabulary of random vectors."""
+    folder = tmp_path_factory.mktemp("words")
+    tokens = [chr(code) for code in range(33, 127)] + ["##" + chr(code) for code in range(97, 123)]
+    tokens += ["man", "woman", "in", "red", "green", "blue", "white", "shirt", "dress", "wearing", "with", "rendering"]
+    save_tokenizer(build_tokenizer(tokens, 32), folder)
+    vectors = torch.randn(len(tokens) + 4, 32, generator=torch.Generator().manual_seed(0))
+    save_file({"words": vectors}, folder / "words.safetensors")
     return folder
 
 

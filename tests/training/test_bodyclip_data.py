@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from avatar_core.training.garments import CATEGORY_INDEX
 from avatar_core.training.geometry_bank import VIEW_KINDS, BankConfig, draw_shard, read_shard, sample_betas
 from avatar_core.training.image_shards import SceneSampler, read_bank_facts, read_image_shard
 from avatar_core.training.look_language import make_look
 from avatar_core.training.motion_clips import read_pose_frames
-from avatar_core.training.view_renderer import ViewRenderer, draw_background
+from avatar_core.training.palette import BASE_INDEX
+from avatar_core.training.view_renderer import CELL_REGIONS, CELL_SIZES, ViewRenderer, draw_background
 
 
 def test_a_bank_is_the_same_for_the_same_seed(body, motions):
@@ -36,18 +38,28 @@ def test_a_red_shirt_shows_red_where_the_chest_is(body, painter, data):
     full = [v for v in range(len(shard.kind)) if VIEW_KINDS[shard.kind[v]] == "full"]
     view = max(full, key=lambda v: shard.regions[v][chest].sum())
     look = make_look("red sweater, blue trousers", np.random.default_rng(0))
-    image, cover = renderer.render(shard, view, look, "unlit", np.random.default_rng(1))
-    assert image.shape == (96, 96, 3)
-    assert 0.01 < cover.mean() < 0.99
-    red = (image[..., 0] > image[..., 1:].max(-1) + 0.3) & (cover > 0.9)
+    drawn = renderer.render(shard, view, look, "unlit", np.random.default_rng(1))
+    assert drawn.color.shape == (96, 96, 3)
+    assert 0.01 < drawn.cover.mean() < 0.99
+    red = (drawn.color[..., 0] > drawn.color[..., 1:].max(-1) + 0.3) & (drawn.cover > 0.9)
     assert red.sum() > 0.5 * shard.regions[view][chest].sum() / facts.supersample**2
+    regions, categories, colors = np.split(drawn.cells, np.cumsum(CELL_SIZES)[:-1], axis=1)
+    for labels in (regions, categories, colors):
+        np.testing.assert_allclose(labels.sum(1), 1, atol=1e-5)  # every cell's labels add up, background included
+        np.testing.assert_allclose(labels[:, -1].mean(), 1 - drawn.cover.mean(), atol=1e-5)
+    sweater = categories[:, CATEGORY_INDEX["top"]]
+    np.testing.assert_allclose(colors[:, BASE_INDEX["red"]], sweater, atol=1e-5)
+    assert sweater.sum() > 0.5 * regions[:, CELL_REGIONS.index("chest")].sum()
 
 
 def test_image_shards_hold_an_image_a_cover_and_a_scene_each(data):
     _, images = data
     shard = read_image_shard(images / "images-00001.safetensors")
-    assert shard.images.shape == (16, 96, 96, 3)
-    assert shard.covers.shape == (16, 12, 12)
+    assert shard.images(0).shape == (16, 96, 96, 3)
+    assert shard.covers.shape == (16, 96, 96)
+    assert shard.cells.shape == (16, 36, sum(CELL_SIZES))
+    bare = shard.covers == 255
+    np.testing.assert_array_equal(shard.images(0)[bare], shard.colors[bare])
     assert len(shard.scenes) == 16
     assert {scene.kind for scene in shard.scenes} <= set(VIEW_KINDS)
 
@@ -58,7 +70,8 @@ def test_drawing_depends_on_its_generator_alone(data):
     shard = read_shard(next(bank.glob("shard-*.safetensors")))
     first, second = (sampler.draw(shard, 0, np.random.default_rng(4)) for _ in range(2))
     assert first.scene == second.scene
-    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.color, second.color)
+    np.testing.assert_array_equal(first.cells, second.cells)
 
 
 def test_backgrounds_stay_in_range():
