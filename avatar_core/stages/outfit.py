@@ -55,12 +55,13 @@ HAIR_COLORS: dict[str, RGB] = {
     "white": (0.92, 0.92, 0.90),
 }
 EYE_WHITE: RGB = (0.93, 0.93, 0.92)
-IRIS: RGB = (0.17, 0.11, 0.07)
+IRIS: RGB = (0.32, 0.20, 0.11)
+PUPIL: RGB = (0.03, 0.03, 0.03)
 REPLACED_BY_ONE_PIECE = ("top", "bottom")
 """Slots that a dress, robe or bodysuit empties."""
 HIDDEN_BELOW = 0.08
 """A garment of which less than this part can be seen is not told of."""
-DERIVED = ("brows", "lips", "eyes", "irises")
+DERIVED = ("brows", "lips", "eyes", "irises", "pupils")
 """Slots whose colours follow from skin and hair."""
 SLOTS: tuple[str, ...] = tuple(
     dict.fromkeys(wearable.slot for wearable in WEARABLES if wearable.slot not in DERIVED)
@@ -108,7 +109,7 @@ class Outfit:
         tone = skin.rgb if skin else SKIN_COLORS["fair"]
         brow = _scaled(hair.rgb, 0.8) if hair else _scaled(tone, 0.4)
         lips = (min(1.0, 0.82 * tone[0] + 0.08), 0.74 * tone[1], 0.74 * tone[2])
-        derived = {"brows": brow, "lips": lips, "eyes": EYE_WHITE, "irises": IRIS}
+        derived = {"brows": brow, "lips": lips, "eyes": EYE_WHITE, "irises": IRIS, "pupils": PUPIL}
         colors |= {INDEX[name]: rgb for name, rgb in derived.items()}
         return sorted(colors.items())
 

@@ -24,6 +24,9 @@ that the line of equal shares runs straight through triangles."""
 FINE_BORDER = 0.008
 """The same on the face, where triangles are small."""
 
+MOUTH = -0.0722
+"""Height of the line between the lips, from the eyes, metres."""
+
 Cut = tuple[np.ndarray, float]
 """Signed reach (V,) in metres into what a garment covers, and the width of its border in metres."""
 
@@ -75,23 +78,36 @@ def _skin(chart: BodyChart) -> Cut:
 
 
 def _brows(chart: BodyChart) -> Cut:
-    arch = np.minimum(0.0055 - np.abs(chart.above - 0.0215), 0.0185 - np.abs(chart.aside - 0.0315))
-    return all_of(chart.head(), arch, chart.z - 0.08), FINE_BORDER
+    along = np.clip((chart.aside - 0.013) / 0.038, 0.0, 1.0)
+    middle = 0.0195 + 0.0045 * np.sin(1.9 * along)
+    tapered = 0.0042 * (1.0 - 0.6 * along) - np.abs(chart.above - middle)
+    ends = np.minimum(chart.aside - 0.013, 0.051 - chart.aside)
+    return all_of(chart.head(), tapered, ends, chart.z - 0.08), 0.004
 
 
 def _lips(chart: BodyChart) -> Cut:
-    return all_of(
-        chart.head(), 0.010 - np.abs(chart.above + 0.078), 0.026 - chart.aside, chart.z - 0.11
-    ), FINE_BORDER
+    part = np.clip(chart.aside / 0.0255, 0.0, 1.0)
+    upper = 0.0105 * (1.0 - part**2) - 0.0012 * np.exp(-((chart.aside / 0.004) ** 2))
+    lower = 0.0140 * np.sqrt(1.0 - part**2) * (1.0 - 0.25 * part)
+    above = chart.above - MOUTH
+    return all_of(chart.head(), upper - above, above + lower, 0.0255 - chart.aside, chart.z - 0.11), 0.004
 
 
 def _eyes(chart: BodyChart) -> Cut:
     return chart.region("eyes"), 0.02
 
 
+def _iris_reach(chart: BodyChart, radius: float) -> Cut:
+    away = np.hypot(chart.aside - EYE_ASIDE, chart.above + 0.001)
+    return all_of(chart.region("eyes"), radius - away), 0.003
+
+
 def _irises(chart: BodyChart) -> Cut:
-    away = np.hypot(chart.aside - EYE_ASIDE, chart.above)
-    return all_of(chart.region("eyes"), 0.0075 - away), 0.004
+    return _iris_reach(chart, 0.0058)
+
+
+def _pupils(chart: BodyChart) -> Cut:
+    return _iris_reach(chart, 0.0026)
 
 
 def _socks(chart: BodyChart) -> Cut:
@@ -259,6 +275,7 @@ WEARABLES: tuple[Wearable, ...] = (
     Wearable("lips", "lips", _lips),
     Wearable("eyes", "eyes", _eyes),
     Wearable("irises", "irises", _irises),
+    Wearable("pupils", "pupils", _pupils),
     Wearable("socks", "socks", _socks, 0.002),
     Wearable("underwear", "bottom", _underwear, 0.002),
     Wearable("shorts", "bottom", _shorts, 0.006),
