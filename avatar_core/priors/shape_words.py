@@ -27,6 +27,16 @@ _ADJECTIVES = {
     "muscular": ("muscular", "strong"),
 }
 
+_KINDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "fat": {"man": ("sumo wrestler",), "woman": ("opera singer",)},
+    "muscular": {"man": ("bodybuilder", "weightlifter"), "woman": ("bodybuilder",)},
+    "tall": {"man": ("basketball player", "giant"), "woman": ("basketball player", "volleyball player")},
+    "short": {"man": ("jockey",), "woman": ("gymnast",)},
+    "thin": {"man": ("marathon runner",), "woman": ("ballerina", "fashion model")},
+}
+"""Kinds of adults that are known for one measure, by the word for it and the noun; said of bodies that have no other
+word against it."""
+
 
 def mass_index(body: BodyModel, shaped: ShapedBody) -> float:
     """Body mass index in kilograms a square metre, at the density of water, from the volume of the mesh."""
@@ -36,12 +46,15 @@ def mass_index(body: BodyModel, shaped: ShapedBody) -> float:
 
 
 def describe_shape(body: BodyModel, shaped: ShapedBody) -> tuple[str, ...]:
-    """Return phrases that are true of a body: its noun, with each adjective, and with all ("tall and fat man")."""
+    """Return phrases that are true of a body: its noun, with each adjective, with all ("tall and fat man"), and the
+    kind of people known for such a body ("sumo wrestler")."""
     facts = dict(zip(body.shape_labels, shaped.betas.tolist()))
     age = "child" if facts["age"] < CHILD_AGE else ("old" if facts["age"] > OLD_AGE else "adult")
     nouns = _NOUNS[facts["gender"] > 0.5, age]
     adjectives = _adjectives(age, shaped.height, mass_index(body, shaped), facts["muscle"])
     phrases = list(nouns)
+    if age == "adult" and len(adjectives) == 1:
+        phrases += _KINDS[adjectives[0]][nouns[0]]
     phrases += [f"{word} {nouns[0]}" for adjective in adjectives for word in _ADJECTIVES[adjective]]
     if len(adjectives) > 1:
         # Said twice, as the phrases that tell such bodies from all others.

@@ -38,7 +38,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 1
+VERSION = 2
 FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55

@@ -52,7 +52,7 @@ def appearance_scores(
         vertex_colors=torch.from_numpy(mesh.colors).to(device),
         normals=torch.from_numpy(mesh.normals).to(device),
     ).image
-    prompts = appearance_prompts(prompt)
+    prompts = appearance_prompts(prompt, subject.sex)
     texts = encoder.encode_texts([prompts[kind] for kind in PROMPT_KINDS])
     cosines = (encoder.encode_images(image) * texts[views.prompt]).sum(1)
     return {kind: float(cosines[views.prompt == index].mean()) for index, kind in enumerate(PROMPT_KINDS)}

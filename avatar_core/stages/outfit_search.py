@@ -43,6 +43,11 @@ STAPLES = ("top", "bottom", "full", "feet", "hair", "skin")
 
 UNUSUAL = 5.0
 """Margins that a skin or hair colour must gain which is not natural."""
+COMMON: dict[str, tuple[str, ...]] = {
+    "hair": ("black", "brown", "blonde"),
+    "feet": ("black", "brown", "tan", "white", "grey", "dark grey"),
+}
+"""Colours that most people have; any other must gain a margin, so that what a prompt leaves open stays plausible."""
 SCREENING: dict[str, list[int]] = {
     "body": [0, 3],
     "hair": [0, 4],
@@ -218,7 +223,8 @@ class _Search:
         hanging = slot == "bottom" and WEARABLES[INDEX[worn.wearable]].hangs is not None
         natural = {"skin": SKIN_COLORS, "hair": HAIR_COLORS, "beard": HAIR_COLORS}.get(slot)
         unusual = natural is not None and worn.color not in natural
-        return self.margin * ((slot not in STAPLES) + hanging + UNUSUAL * unusual)
+        rare = slot in COMMON and worn.color not in COMMON[slot]
+        return self.margin * ((slot not in STAPLES) + hanging + rare + UNUSUAL * unusual)
 
     def _try_swap(self, outfit: Outfit, score: float) -> tuple[Outfit, float]:
         """Exchange the colours of top and bottom: one move that single slots cannot make."""

@@ -23,7 +23,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, draw_views, scoring_views
 
 NAME = "texturing"
-VERSION = 1
+VERSION = 2
 logger = logging.getLogger(__name__)
 
 __all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "run"]
@@ -66,7 +66,7 @@ class _Work:
         self.betas = avatar.betas
         self.shaped = context.body.shape(avatar.betas.to(context.device))
         self.subject = Subject.of(context.body, self.shaped)
-        prompts = appearance_prompts(prompt)
+        prompts = appearance_prompts(prompt, self.subject.sex)
         self.targets = context.encoder.encode_texts([prompts[kind] for kind in PROMPT_KINDS]).to(
             context.device
         )

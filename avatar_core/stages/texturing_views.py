@@ -50,12 +50,13 @@ class ViewConfig(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """Where a body and its head are, for framing."""
+    """Where a body and its head are, for framing, and whose it is, for prompts that name clothes alone."""
 
     body_centre: Tensor  # (3,) metres
     body_size: float  # metres
     head_centre: Tensor  # (3,) metres
     head_size: float  # metres
+    sex: str | None  # "man" or "woman"; None where the body's shape does not tell
 
     @classmethod
     def of(cls, body: BodyModel, shaped: ShapedBody) -> Subject:
@@ -63,7 +64,14 @@ class Subject:
         heads = [index for index, name in enumerate(body.region_names) if name in HEAD_REGIONS]
         on_head = torch.isin(body.regions, torch.tensor(heads, device=body.regions.device))
         head = shaped.vertices[on_head] if bool(on_head.any()) else shaped.vertices
-        return cls(*_box(shaped.vertices), *_box(head))
+        return cls(*_box(shaped.vertices), *_box(head), _sex(body, shaped))
+
+
+def _sex(body: BodyModel, shaped: ShapedBody) -> str | None:
+    if "gender" not in body.shape_labels:
+        return None
+    gender = float(shaped.betas[body.shape_labels.index("gender")])
+    return "woman" if gender > 0.65 else ("man" if gender < 0.35 else None)
 
 
 def _box(points: Tensor) -> tuple[Tensor, float]:

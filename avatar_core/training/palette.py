@@ -126,6 +126,14 @@ def sample_rgb(color: Color, rng: np.random.Generator) -> np.ndarray:
     return np.clip((np.asarray(anchor) + tint) * rng.uniform(0.9, 1.1), 0.0, 1.0).astype(np.float32)
 
 
+def nearest_base(rgb: np.ndarray) -> np.ndarray:
+    """Return the base colour (N,), an index into BASES, whose anchor of any shade is nearest to each RGB (N, 3)."""
+    colors = all_colors()
+    anchors = np.asarray([_ANCHORS[BASES[color.base]][color.shade] for color in colors], dtype=np.float32)
+    away = ((np.asarray(rgb)[:, None] - anchors[None]) ** 2).sum(-1)
+    return np.asarray([color.base for color in colors])[away.argmin(1)]
+
+
 SKIN_TONES: dict[str, tuple[tuple[float, float, float], ...]] = {
     "pale": ((0.96, 0.86, 0.80), (0.94, 0.82, 0.74)),
     "fair": ((0.92, 0.75, 0.64), (0.89, 0.71, 0.58)),
