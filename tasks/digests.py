@@ -9,7 +9,7 @@ from pathlib import Path
 from avatar_core.errors import WeightsError
 from avatar_core.storage.refs import file_digest
 
-WEIGHT_SUFFIXES = (".safetensors", ".json", ".txt", ".model")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model")
 """Files that decide what a model computes: weights, settings, tokenizers. Cards do not."""
 NO_WEIGHTS = frozenset({"measures.json"})
 
@@ -52,15 +52,18 @@ def _decides(path: Path) -> bool:
 
 
 def encoder_digest(name_or_path: str) -> str:
-    """Return the digest of an encoder: the embedded one, a folder, or a model by its hub name."""
+    """Return the digest of an encoder: the embedded one, a folder, a model by its hub name or one of OpenAI's clip."""
     if name_or_path == DEFAULT_ENCODER:
         return folder_digest(weights_root() / DEFAULT_ENCODER)
     folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
-        return folder_digest(folder.resolve())
+    return folder_digest(folder.resolve()) if folder.is_dir() else _fetched_digest(name_or_path)
+
+
+@functools.cache
+def _fetched_digest(name: str) -> str:
     from avatar_core.perception.encoder import load_encoder
 
-    return load_encoder(name_or_path, "cpu").digest
+    return load_encoder(name, "cpu").digest
 
 
 def stage_weights(stage: str, *, body: str, encoder: str) -> dict[str, str]:

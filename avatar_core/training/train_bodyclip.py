@@ -58,14 +58,14 @@ class TrainConfig:
     cell_weight: float = 1.0  # labels read from each patch's token after layer `tap`
     said_weight: float = 1.0  # facts read from captions
     tap: int = 4
-    text_every: int = 3  # captions are read every so many steps only, until `joint_from` of the budget
-    joint_from: float = 0.35
+    text_every: int = 2  # captions are read every so many steps only, until `joint_from` of the budget
+    joint_from: float = 0.8
     shape_weight: float = 2.0
     ema: float = 0.998
     bfloat16: bool = False  # matrix products in bfloat16
     backgrounds: int = 2048  # drawn once and reused
     held_out_shards: int = 2
-    hard_share: float = 0.4  # hard negative captions for each caption
+    hard_share: float = 0.3  # hard negative captions for each caption
 
 
 def learning_rate(config: TrainConfig, used: float) -> float:
@@ -158,7 +158,7 @@ class Trainer:
         archetypes = load_archetypes()
         self.captioner = Captioner(archetypes, facts.labels)
         self.pool = ShardPool(images, config.held_out_shards, self.rank, workers)
-        self.pool.refresh()
+        self.pool.refresh(at_most=10_000)
         self.tokenizer, vectors = read_words(words)
         self.model = build_bodyclip(model_config, vectors, derive_seed(seed, "model"))
         sizes = fact_sizes(len(archetypes), len(facts.families))

@@ -198,7 +198,7 @@ def _drop_ins() -> list[Finding]:
     anny = _version("anny")
     smplx = _version("smplx")
     return [
-        Finding("encoder", "ok", "bodyclip (embedded); --encoder takes any CLIP folder or hub name"),
+        Finding("encoder", "ok", "bodyclip (embedded); --encoder takes any CLIP or SigLIP folder, hub name or clip:NAME"),
         Finding(
             "anny",
             "ok" if anny else "optional",

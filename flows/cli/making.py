@@ -27,7 +27,8 @@ EncoderOption = Annotated[
     str,
     typer.Option(
         "--encoder",
-        help="Vision-language model: the embedded bodyclip, a folder, or a hub name (openai/clip-vit-base-patch32).",
+        help="Vision-language model: the embedded bodyclip, a folder, a hub name "
+        "(openai/clip-vit-base-patch32), or clip:NAME of OpenAI's own package.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
