@@ -29,6 +29,7 @@ EMBEDDED = {
     "shape_codebook": "body-shape codebook",
     "pose_vae": "pose prior and codebook",
     "motion_vae": "motion prior",
+    "view_readers": "readers of grey views for BodyCLIP",
 }
 
 
@@ -198,7 +199,7 @@ def _drop_ins() -> list[Finding]:
     anny = _version("anny")
     smplx = _version("smplx")
     return [
-        Finding("encoder", "ok", "bodyclip (embedded); --encoder takes any CLIP or SigLIP folder, hub name or clip:NAME"),
+        Finding("encoder", "ok", "bodyclip (embedded); --encoder takes CLIP and SigLIP folders, hub names, clip:NAME"),
         Finding(
             "anny",
             "ok" if anny else "optional",
