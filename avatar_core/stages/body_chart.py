@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, diags
 
 from avatar_core.bodies.base import BodyModel
-from avatar_core.training.surface_chart import SurfaceChart
+from avatar_core.bodies.surface_chart import SurfaceChart
 
 SMOOTHING = 4
 """Passes that round off the borders between the body's labelled regions."""
@@ -77,9 +77,9 @@ class BodyChart:
     def top_to(self, sleeve: float | None, hem: float, neckline: float) -> np.ndarray:
         """Signed reach (V,) into the trunk from `hem` to `neckline` and the arms to `sleeve` (None: straps)."""
         collar = neckline - 1.1 * np.clip(0.05 - self.aside, 0, None) * np.clip(4.0 * self.front, 0, 1)
-        trunk = all_of(
-            self.trunk(), (collar - self.height) * TRUNK_METRES, (self.height - hem) * TRUNK_METRES
-        )
+        between = np.minimum((collar - self.height) * TRUNK_METRES, (self.height - hem) * TRUNK_METRES)
+        # With the neck, whose labelled border is ragged: the collar alone is the upper edge.
+        trunk = np.minimum(self.region("chest", "belly", "hips", "neck"), between)
         if sleeve is None:
             straps = np.maximum(0.15 - self.aside, (0.75 - self.height) * TRUNK_METRES)
             return np.minimum(trunk, straps)

@@ -204,16 +204,30 @@ def _cape(chart: BodyChart) -> Cut:
     return np.minimum((-0.2 - chart.front) * 0.06, np.maximum(trunk, chart.legs(1.3))), BORDER
 
 
+_HAIRLINE = np.asarray([
+    (-0.080, -0.075), (-0.025, -0.070), (-0.002, -0.064), (0.004, -0.040), (0.010, 0.004), (0.016, 0.013),
+    (0.040, 0.013), (0.047, -0.014), (0.058, -0.016), (0.066, 0.012), (0.082, 0.048), (0.100, 0.063), (0.120, 0.068),
+    (0.160, 0.066),
+]).T  # fmt: skip
+"""Where hair begins: depth z, back to front, and height over the eyes; past the nape, the ear, the sideburn and the
+temple to the forehead, metres on the neutral bind pose."""
+
+
+def _scalp(chart: BodyChart) -> np.ndarray:
+    """Signed reach (V,) into where hair grows."""
+    return all_of(chart.head(), chart.above - np.interp(chart.z, *_HAIRLINE), 0.010 - chart.region("ears"))
+
+
 def _short_hair(chart: BodyChart) -> Cut:
-    return chart.region("scalp"), 0.02
+    return _scalp(chart), 0.01
 
 
 def _long_hair(chart: BodyChart) -> Cut:
-    behind = np.minimum(0.02 - chart.z, np.maximum(chart.head(), chart.region("neck")))
+    behind = np.minimum(0.018 - chart.z, np.maximum(chart.head(), chart.region("neck")))
     back = all_of(
         chart.trunk(), (-0.1 - chart.front) * 0.06, (chart.height - 0.8) * TRUNK_METRES, 0.11 - chart.aside
     )
-    return np.maximum(chart.region("scalp"), np.maximum(behind, back)), 0.02
+    return np.maximum(_scalp(chart), np.maximum(behind, back)), 0.012
 
 
 def _mustache(chart: BodyChart) -> Cut:

@@ -16,13 +16,13 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from avatar_core.bodies import load_body
+from avatar_core.bodies.surface_chart import SurfaceChart
 from avatar_core.seeds import numpy_generator
 from avatar_core.training.geometry_bank import VIEW_KINDS, GeometryShard, read_shard
 from avatar_core.training.look_language import load_archetypes
 from avatar_core.training.motion_clips import PoseLabel
 from avatar_core.training.painting import Look, Painter
 from avatar_core.training.scene import LookSampler, Scene, body_classes
-from avatar_core.training.surface_chart import SurfaceChart
 from avatar_core.training.view_renderer import ViewRenderer, draw_background
 
 logger = logging.getLogger(__name__)

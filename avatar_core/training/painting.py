@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avatar_core.bodies.surface_chart import SurfaceChart, SurfacePoints
 from avatar_core.training.garments import CATEGORY_INDEX, GARMENTS, OPEN_FRONT, PATTERNS, Garment
 from avatar_core.training.palette import HAIR_COLORS, Color, sample_rgb, sample_skin
-from avatar_core.training.surface_chart import SurfaceChart, SurfacePoints
 
 _ORDER = (
     "socks", "bottom", "full", "inner", "top", "neck", "belt", "hands", "feet", "cape", "emblem", "hair", "beard",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avatar_core.bodies.surface_chart import SurfacePoints
 from avatar_core.training.garments import CATEGORIES, CATEGORY_INDEX
 from avatar_core.training.geometry_bank import GeometryShard
 from avatar_core.training.painting import Look, Painted, Painter
 from avatar_core.training.scene import NUM_COLORS, layer_facts
-from avatar_core.training.surface_chart import SurfacePoints
 
 MODES: tuple[str, ...] = ("lit", "unlit", "textureless")
 LABEL_CELL = 16  # pixels a side of the cells that labels are counted in

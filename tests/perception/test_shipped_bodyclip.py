@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from avatar_core.bodies import load_body
+from avatar_core.bodies.surface_chart import SurfaceChart
 from avatar_core.perception import appearance_prompts, load_encoder
 from avatar_core.rendering.cameras import orbit_cameras
 from avatar_core.rendering.lights import studio_lights
 from avatar_core.rendering.mesh_renderer import render_mesh
 from avatar_core.training.look_language import make_look
 from avatar_core.training.painting import Painter
-from avatar_core.training.surface_chart import SurfaceChart
 
 
 @pytest.fixture(scope="module")

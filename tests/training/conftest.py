@@ -7,11 +7,11 @@ from safetensors.torch import save_file
 
 from avatar_core.bodies import load_body
 from avatar_core.bodies.skeleton import JOINT_NAMES
+from avatar_core.bodies.surface_chart import SurfaceChart
 from avatar_core.training.bodyclip_tokenizer import build_tokenizer, save_tokenizer
 from avatar_core.training.geometry_bank import BankConfig, write_bank
 from avatar_core.training.image_shards import write_image_shards
 from avatar_core.training.painting import Painter
-from avatar_core.training.surface_chart import SurfaceChart
 
 
 @pytest.fixture(scope="session")
