@@ -39,7 +39,10 @@ class Config(BaseModel):
 class Shaped(Protocol):
     """What this stage reads of coarse_shape's result."""
 
-    betas: Tensor  # (S,) shape vector
+    @property
+    def betas(self) -> Tensor:
+        """(S,) shape vector."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,10 +48,9 @@ class BodyClipConfig:
             max_position_embeddings=self.context, pad_token_id=PAD_ID, bos_token_id=START_ID, eos_token_id=END_ID,
             **shared,
         )  # fmt: skip
+        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=self.projection)
         # Written-out attention: torch's fused one is many times slower for short sequences in bfloat16 on CPUs.
-        config = CLIPConfig(
-            text_config=text, vision_config=vision, projection_dim=self.projection, attn_implementation="eager"
-        )
+        config._attn_implementation = "eager"
         config.logit_scale_init_value = 2.3
         return config
 
@@ -119,7 +119,7 @@ def image_features(
     return model.visual_projection(vision.post_layernorm(hidden[:, 0])), tapped[:, 1:]
 
 
-def _embed_patches(embeddings: nn.Module, pixels: Tensor, kept: Tensor | None) -> Tensor:
+def _embed_patches(embeddings: Any, pixels: Tensor, kept: Tensor | None) -> Tensor:
     """Embed patches as `embeddings` does, but only those looked at, and by one matrix product: much faster on CPUs."""
     filters = embeddings.patch_embedding.weight
     side = filters.shape[-1]
@@ -170,6 +170,11 @@ class FactLoss(nn.Module):
         sizes: values of each of F facts, the last one for an absent layer.
         weights: how much each counts.
     """
+
+    _weight: Tensor
+    _member: Tensor
+    _size: Tensor
+    _start: Tensor
 
     def __init__(self, sizes: list[int], weights: list[float]) -> None:
         super().__init__()

@@ -92,8 +92,11 @@ class SceneSampler:
         look, archetype = self._looks.sample(scene.body, rng)
         scene = replace(scene, look=look, archetype=archetype)
         drawn = self._renderer.render(shard, view, look, scene.mode, rng)
-        parts = [(part * 255).round().astype(np.uint8) for part in (drawn.color, drawn.cover, drawn.cells)]
-        return DrawnImage(*parts, scene)
+        return DrawnImage(_bytes(drawn.color), _bytes(drawn.cover), _bytes(drawn.cells), scene)
+
+
+def _bytes(shares: np.ndarray) -> np.ndarray:
+    return (shares * 255).round().astype(np.uint8)
 
 
 @dataclass(frozen=True)

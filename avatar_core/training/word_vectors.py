@@ -14,6 +14,7 @@ import argparse
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -56,7 +57,7 @@ def grammar_words() -> list[str]:
     return sorted({word for text in texts for word in re.findall("[a-z]+", text.lower()) if len(word) > 1})
 
 
-def embed_tokens(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, tokens: list[str]) -> Tensor:
+def embed_tokens(model: Any, tokenizer: PreTrainedTokenizerBase, tokens: list[str]) -> Tensor:
     """Return the sentence model's vectors (N, D) of tokens, each alone between its first and last token."""
     vocabulary = tokenizer.get_vocab()
     pieces = [
