@@ -176,6 +176,7 @@ class _Search:
         slots = (*STAPLES, *(slot for slot in SLOTS if slot not in STAPLES))
         for done in range(self.config.passes):
             before = outfit
+            outfit, score = self._try_two_pieces(outfit, score)
             for slot in slots:
                 if slot in REPLACED_BY_ONE_PIECE and outfit.get("full") is not None:
                     continue
@@ -216,15 +217,35 @@ class _Search:
     def _cost(self, worn: Worn | None, slot: str) -> float:
         """What a choice must gain over the plain one.
 
-        Flat-coloured views hardly tell skirts from shorts, nor a painted body from a clothed one.
+        Flat-coloured views hardly tell skirts from shorts, robes from trousers, or a painted body from a clothed one.
         """
         if worn is None:
             return 0.0
-        hanging = slot == "bottom" and WEARABLES[INDEX[worn.wearable]].hangs is not None
+        hanging = WEARABLES[INDEX[worn.wearable]].hangs is not None
         natural = {"skin": SKIN_COLORS, "hair": HAIR_COLORS, "beard": HAIR_COLORS}.get(slot)
         unusual = natural is not None and worn.color not in natural
         rare = slot in COMMON and worn.color not in COMMON[slot]
         return self.margin * ((slot not in STAPLES) + hanging + rare + UNUSUAL * unusual)
+
+    def _try_two_pieces(self, outfit: Outfit, score: float) -> tuple[Outfit, float]:
+        """Exchange one piece for a top of its colour and the best bottom: single slots cannot make this move either."""
+        piece = outfit.get("full")
+        if piece is None:
+            return outfit, score
+        bare = outfit.put("full", None)
+        pairs = [
+            bare.put("top", Worn(top, piece.color)).put("bottom", Worn(bottom, color))
+            for top in ("long-sleeved shirt", "t-shirt")
+            for bottom in ("trousers", "shorts")
+            for color in colors_of("bottom")
+        ]
+        screened = self._scores(pairs, SCREENING["body"])
+        best = screened.argsort(descending=True, stable=True)[: self.config.finalists].tolist()
+        scores = self._scores([pairs[index] for index in best], self.every_view)
+        first = int(scores.argmax())
+        if float(scores[first]) <= score - self._cost(piece, "full"):
+            return outfit, score
+        return pairs[best[first]], float(scores[first])
 
     def _try_swap(self, outfit: Outfit, score: float) -> tuple[Outfit, float]:
         """Exchange the colours of top and bottom: one move that single slots cannot make."""

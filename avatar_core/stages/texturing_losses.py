@@ -34,9 +34,9 @@ class LossConfig(BaseModel):
     """Difference of learned colours between neighbouring points: total variation on the surface."""
     variation_step: float = Field(0.012, gt=0)
     """Standard deviation of the neighbours' offset, metres."""
-    change: float = Field(0.05, ge=0)
+    change: float = Field(0.4, ge=0)
     """Squared learned change of the albedo's logits: colours stay with their region's unless guidance insists."""
-    palette: float = Field(0.5, ge=0)
+    palette: float = Field(2.0, ge=0)
     """Squared change of the region colours' logits: what the prompt does not speak of keeps its plausible colour."""
     saturation: float = Field(0.02, ge=0)
     """Squared excess of the albedo beyond what reads as paint (below 0.03, above 0.97)."""

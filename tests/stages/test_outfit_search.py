@@ -1,0 +1,71 @@
+"""The moves of the outfit search, judged by an encoder that compares pixels."""
+
+import pytest
+import torch
+
+from avatar_core.bodies import load_body
+from avatar_core.seeds import torch_generator
+from avatar_core.stages.outfit import Outfit, Worn
+from avatar_core.stages.outfit_search import SearchConfig, _Search
+from avatar_core.stages.texturing_views import Subject
+
+DRESSED = Outfit(()).put("skin", Worn("skin", "fair")).put("hair", Worn("short hair", "brown"))
+TWO_PIECES = DRESSED.put("top", Worn("long-sleeved shirt", "red")).put("bottom", Worn("trousers", "blue"))
+ONE_PIECE = DRESSED.put("full", Worn("robe", "red"))
+
+
+class PixelEncoder:
+    """Two images agree as their pixels do."""
+
+    image_size = 24
+
+    def encode_images(self, images):
+        return torch.nn.functional.normalize((images - 0.5).flatten(1), dim=1)
+
+
+@pytest.fixture(scope="module")
+def search_for():
+    """Makes a search whose prompt is what some outfit looks like."""
+    body = load_body("anny")
+    shaped = body.shape(body.neutral_shape)
+    subject = Subject.of(body, shaped)
+
+    def make(goal: Outfit) -> _Search:
+        generator = torch_generator(0, "search")
+        targets = torch.zeros(3, 3 * 24 * 24)
+        search = _Search(body, shaped, subject, targets, PixelEncoder(), SearchConfig(), generator, lambda *_: None)
+        search.targets = search.encoder.encode_images(search.views.paint(goal.layers()))
+        return search
+
+    return make
+
+
+def score(search: _Search, outfit: Outfit) -> float:
+    return float(search._scores([outfit], search.every_view)[0])
+
+
+def test_one_piece_gives_way_to_two_that_fit_better(search_for):
+    search = search_for(TWO_PIECES)
+    found, reached = search._try_two_pieces(ONE_PIECE, score(search, ONE_PIECE))
+    assert found.summary() == TWO_PIECES.summary()
+    assert reached == pytest.approx(1.0, abs=1e-4)
+
+
+def test_one_piece_stays_where_it_fits_best(search_for):
+    search = search_for(ONE_PIECE)
+    assert search._try_two_pieces(ONE_PIECE, score(search, ONE_PIECE))[0] == ONE_PIECE
+
+
+def test_swapped_colours_are_put_right(search_for):
+    search = search_for(TWO_PIECES)
+    wrong = TWO_PIECES.put("top", Worn("long-sleeved shirt", "blue")).put("bottom", Worn("trousers", "red"))
+    assert search._try_swap(wrong, score(search, wrong))[0].summary() == TWO_PIECES.summary()
+
+
+def test_what_a_prompt_leaves_open_is_plausible(search_for):
+    search = search_for(TWO_PIECES)
+    search.margin = 1.0
+    plain, rare, dyed = (search._cost(Worn("short hair", name), "hair") for name in ("brown", "ginger", "green dye"))
+    assert plain < rare < dyed
+    assert search._cost(Worn("robe", "red"), "full") > search._cost(Worn("bodysuit", "red"), "full")
+    assert search._cost(Worn("shoes", "green"), "feet") > search._cost(Worn("shoes", "black"), "feet")
