@@ -22,7 +22,7 @@ from avatar_core.priors.views import GreyViews
 from avatar_core.stages.base import StageContext
 
 NAME = "coarse_shape"
-VERSION = 1
+VERSION = 2
 
 
 class Config(BaseModel):
