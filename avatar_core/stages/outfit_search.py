@@ -48,6 +48,8 @@ COMMON: dict[str, tuple[str, ...]] = {
     "feet": ("black", "brown", "tan", "white", "grey", "dark grey"),
 }
 """Colours that most people have; any other must gain a margin, so that what a prompt leaves open stays plausible."""
+SHADES = ("dark red", "lime", "dark green", "light blue", "navy", "lilac", "magenta", "tan", "dark grey")
+"""Shades of colours that have a plain form; one must gain a margin, as a word without a shade is true of it too."""
 SCREENING: dict[str, list[int]] = {
     "body": [0, 3],
     "hair": [0, 4],
@@ -224,7 +226,7 @@ class _Search:
         hanging = WEARABLES[INDEX[worn.wearable]].hangs is not None
         natural = {"skin": SKIN_COLORS, "hair": HAIR_COLORS, "beard": HAIR_COLORS}.get(slot)
         unusual = natural is not None and worn.color not in natural
-        rare = slot in COMMON and worn.color not in COMMON[slot]
+        rare = worn.color in SHADES or (slot in COMMON and worn.color not in COMMON[slot])
         return self.margin * ((slot not in STAPLES) + hanging + rare + UNUSUAL * unusual)
 
     def _try_two_pieces(self, outfit: Outfit, score: float) -> tuple[Outfit, float]:

@@ -137,7 +137,7 @@ class Trainer:
         workers: processes (with torch.distributed ready) that train together.
         start: checkpoint folder of a BodyCLIP of the same sizes to begin from, in a folder that has none yet.
 
-    Raises ConfigError where the installed torch has no Muon.
+    Raises ConfigError where the installed torch has no Muon, or where a worker finds no images.
     """
 
     def __init__(
@@ -158,7 +158,11 @@ class Trainer:
         archetypes = load_archetypes()
         self.captioner = Captioner(archetypes, facts.labels)
         self.pool = ShardPool(images, config.held_out_shards, self.rank, workers)
-        self.pool.refresh(at_most=10_000)
+        if not self.pool.refresh(at_most=10_000):
+            raise ConfigError(
+                f"{images} holds too few shards: {config.held_out_shards} are held out, and each of {workers} workers "
+                "needs one; draw more with image_shards"
+            )
         self.tokenizer, vectors = read_words(words)
         self.model = build_bodyclip(model_config, vectors, derive_seed(seed, "model"))
         sizes = fact_sizes(len(archetypes), len(facts.families))

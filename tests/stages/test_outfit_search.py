@@ -5,8 +5,8 @@ import torch
 
 from avatar_core.bodies import load_body
 from avatar_core.seeds import torch_generator
-from avatar_core.stages.outfit import Outfit, Worn
-from avatar_core.stages.outfit_search import SearchConfig, _Search
+from avatar_core.stages.outfit import Outfit, Worn, colors_of
+from avatar_core.stages.outfit_search import SHADES, SearchConfig, _Search
 from avatar_core.stages.texturing_views import Subject
 
 DRESSED = Outfit(()).put("skin", Worn("skin", "fair")).put("hair", Worn("short hair", "brown"))
@@ -68,4 +68,6 @@ def test_what_a_prompt_leaves_open_is_plausible(search_for):
     plain, rare, dyed = (search._cost(Worn("short hair", name), "hair") for name in ("brown", "ginger", "green dye"))
     assert plain < rare < dyed
     assert search._cost(Worn("robe", "red"), "full") > search._cost(Worn("bodysuit", "red"), "full")
+    assert search._cost(Worn("trousers", "navy"), "bottom") > search._cost(Worn("trousers", "blue"), "bottom")
+    assert set(SHADES) <= set(colors_of("top"))
     assert search._cost(Worn("shoes", "green"), "feet") > search._cost(Worn("shoes", "black"), "feet")

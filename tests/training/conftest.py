@@ -57,5 +57,5 @@ def data(tmp_path_factory, motions) -> tuple[Path, Path]:
     bank = tmp_path_factory.mktemp("bank")
     config = BankConfig(views_per_pose=4, poses_per_shard=4)
     write_bank(bank, motions, shards=1, seed=3, config=config)
-    write_image_shards(bank, bank / "images", shards=3, first=0, size=16, seed=3)
+    write_image_shards(bank, bank / "images", shards=4, first=0, size=16, seed=3)
     return bank, bank / "images"

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import avatar_core
+from avatar_core.errors import ConfigError
 from avatar_core.perception import load_encoder
 from avatar_core.training.bodyclip_batches import augment, choose_patches
 from avatar_core.training.bodyclip_model import (
@@ -176,6 +177,12 @@ def test_training_lowers_the_loss_and_exports_an_encoder(data, words, tmp_path):
     scores = evaluate(encoder, bank, read_image_shard(images / "images-00000.safetensors"))
     assert all(0 <= value <= 1 or np.isnan(value) for value in scores.values())
     assert scores["text to image R@20"] == 1.0  # of 16
+
+
+def test_too_few_images_are_an_error(data, words, tmp_path):
+    bank, images = data
+    with pytest.raises(ConfigError, match="too few shards: 9 are held out"):
+        Trainer(bank, images, words, tmp_path, SMALL, dataclasses.replace(CONFIG, held_out_shards=9), seed=1)
 
 
 @pytest.mark.slow
