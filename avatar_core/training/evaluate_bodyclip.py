@@ -64,10 +64,20 @@ def encode_shard(encoder: Encoder, images: np.ndarray, batch: int = 100) -> Tens
     return torch.cat(found)
 
 
-def recall_at(similarity: Tensor, counts: tuple[int, ...]) -> dict[str, float]:
-    """Return the share of rows of (N, N) whose own column is among the k most similar, for each k."""
+def recall_at(similarity: Tensor, counts: tuple[int, ...], chosen: Tensor | None = None) -> dict[str, float]:
+    """Return the share of rows of (N, N) whose own column is among the k most similar, for each k.
+
+    Args:
+        similarity: (N, N), rows seek columns.
+        counts: the k.
+        chosen: (N,) bool, which rows count, each among all columns; None is all. Nothing is said of no rows.
+    """
     own = similarity.diagonal()[:, None]
     rank = (similarity > own).sum(1)
+    if chosen is not None:
+        rank = rank[chosen]
+    if not len(rank):
+        return {}
     return {f"R@{count}": float((rank < count).float().mean()) for count in counts}
 
 
@@ -83,6 +93,10 @@ def retrieval(features: Tensor, encoder: Encoder, scenes: list[Scene], captions:
     scores = {f"text to image {name}": value for name, value in recall_at(similarity, (1, 5, 20)).items()}
     scores |= {f"image to text {name}": value for name, value in recall_at(similarity.mT, (1, 5, 20)).items()}
     scores |= {f"text to image, false ones only, {name}": value for name, value in recall_at(fair, (1, 5, 20)).items()}
+    grey = torch.tensor([scene.mode == "textureless" for scene in scenes])
+    for kind, chosen in (("textured", ~grey), ("grey", grey)):
+        parts = recall_at(similarity, (1, 5, 20), chosen)
+        scores |= {f"text to image, {kind} bodies, {name}": value for name, value in parts.items()}
     return scores
 
 

@@ -137,6 +137,9 @@ def test_unseen_words_are_in_no_caption(data):
 def test_recall_counts_rows_whose_own_column_leads():
     similarity = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
     assert recall_at(similarity, (1, 2, 3)) == pytest.approx({"R@1": 1 / 3, "R@2": 2 / 3, "R@3": 1.0})
+    last = torch.tensor([False, True, True])
+    assert recall_at(similarity, (1, 2, 3), last) == pytest.approx({"R@1": 0.0, "R@2": 0.5, "R@3": 1.0})
+    assert recall_at(similarity, (1,), torch.zeros(3, dtype=torch.bool)) == {}
 
 
 def test_the_rate_warms_up_and_cools_down():
