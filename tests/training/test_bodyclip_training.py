@@ -24,8 +24,10 @@ from avatar_core.training.bodyclip_model import (
     fact_sizes,
     image_features,
 )
-from avatar_core.training.evaluate_bodyclip import UNSEEN_COLORS, UNSEEN_GARMENTS, evaluate, recall_at
+from avatar_core.training.captions import Captioner
+from avatar_core.training.evaluate_bodyclip import UNSEEN_COLORS, UNSEEN_GARMENTS, evaluate, recall_at, retrieval
 from avatar_core.training.image_shards import read_bank_facts, read_image_shard
+from avatar_core.training.look_language import load_archetypes
 from avatar_core.training.scene import NUM_FACTS
 from avatar_core.training.train_bodyclip import TrainConfig, Trainer, learning_rate
 from avatar_core.training.view_renderer import CELL_SIZES
@@ -140,6 +142,21 @@ def test_recall_counts_rows_whose_own_column_leads():
     last = torch.tensor([False, True, True])
     assert recall_at(similarity, (1, 2, 3), last) == pytest.approx({"R@1": 0.0, "R@2": 0.5, "R@3": 1.0})
     assert recall_at(similarity, (1,), torch.zeros(3, dtype=torch.bool)) == {}
+
+
+def test_retrieval_tells_textured_bodies_from_grey_ones(data):
+    bank, images = data
+    scenes = read_image_shard(images / "images-00000.safetensors").scenes
+    captioner = Captioner(load_archetypes(), read_bank_facts(bank).labels)
+    captions = [captioner.caption(scene, np.random.default_rng(number)) for number, scene in enumerate(scenes)]
+    encoder = load_encoder("bodyclip")
+    features = encoder.encode_texts([caption.text for caption in captions])
+    grey = torch.tensor([scene.mode == "textureless" for scene in scenes])
+    assert 0 < int(grey.sum()) < len(scenes)
+    features[grey] *= -1  # as far as can be from what the captions of grey bodies say
+    scores = retrieval(features, encoder, scenes, captions)
+    assert scores["text to image, textured bodies, R@1"] == 1.0
+    assert scores["text to image, grey bodies, R@1"] == 0.0
 
 
 def test_the_rate_warms_up_and_cools_down():
