@@ -38,11 +38,10 @@ def known_facts(scene: Scene) -> np.ndarray:
     """Return which facts (F,) bool can be seen in a scene's image."""
     facts = scene.facts()
     known = np.zeros(len(facts), bool)
-    for name in ("sex", "age", "weight", "muscle", "pose", "view", "close", "mode"):
+    for name in ("view", "close", "mode", *_SHOWN_BY[scene.kind]):
         known[fact_slot(name)] = True
-    known[fact_slot("height")] = scene.kind == "standard"
-    if scene.kind in ("face", "lower", "upper"):
-        known[[fact_slot("pose"), fact_slot("weight")]] = scene.kind == "upper"
+    if scene.mode == "textureless" and scene.body["age"] == 2:
+        known[fact_slot("age")] = False  # bare grey bodies of sixty and of thirty look alike
     if scene.mode == "textureless":
         return known
     known[fact_slot("archetype")] = scene.archetype >= 0
@@ -55,6 +54,12 @@ def known_facts(scene: Scene) -> np.ndarray:
     return known
 
 
+_BODY = ("sex", "age", "weight", "muscle", "belly", "pose")
+_SHOWN_BY: dict[str, tuple[str, ...]] = {
+    "full": _BODY, "standard": (*_BODY, "height"), "face": ("sex", "age"), "upper": _BODY, "lower": ("weight", "pose"),
+    "hand": (),
+}  # fmt: skip
+"""What each kind of view shows of the body and its pose."""
 _PATTERNED = frozenset({"top", "bottom", "full"})
 _SEEN_ON: dict[str, tuple[str, ...]] = {
     "skin": ("face", "hand"), "hair": ("scalp",), "beard": ("face",), "head": ("scalp",), "face": ("face",),

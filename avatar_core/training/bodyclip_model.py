@@ -144,8 +144,8 @@ def fact_sizes(archetypes: int, families: int) -> list[int]:
     """Return how many values each fact has; value -1 (an absent layer) is counted as one more, the last."""
     sizes = [0] * NUM_FACTS
     for name, size in {
-        "sex": 2, "age": 3, "height": 3, "weight": 3, "muscle": 3, "archetype": archetypes, "pose": families,
-        "view": len(VIEWS), "close": 2, "mode": 2,
+        "sex": 2, "age": 3, "height": 3, "weight": 3, "muscle": 3, "belly": 2, "archetype": archetypes,
+        "pose": families, "view": len(VIEWS), "close": 3, "mode": 2,
     }.items():  # fmt: skip
         sizes[fact_slot(name)] = size + 1
     for category in CATEGORIES:

@@ -29,11 +29,15 @@ _NEUTRAL: tuple[str, ...] = ("person", "human", "character", "figure", "someone"
 _ADJECTIVES: dict[tuple[str, int], tuple[str, ...]] = {
     ("height", 2): ("tall", "very tall", "tall"),
     ("height", 0): ("short", "very short", "small"),
-    ("weight", 2): ("fat", "overweight", "obese", "chubby", "heavy", "plump", "very fat", "big-bellied"),
+    ("weight", 2): ("fat", "overweight", "obese", "chubby", "heavy", "plump", "very fat", "stout"),
     ("weight", 0): ("skinny", "thin", "slim", "slender", "very thin", "lean"),
     ("muscle", 2): ("muscular", "strong", "athletic", "buff", "very muscular", "well-built"),
     ("muscle", 0): ("weak", "frail", "untrained"),
 }
+_BELLIES: tuple[tuple[str, ...], ...] = (  # of a round belly, by sex
+    ("pot-bellied", "round-bellied", "big-bellied"),
+    ("pregnant", "pregnant", "heavily pregnant", "expecting"),
+)
 _PATTERN_FORMS: dict[str, tuple[str, ...]] = {
     "striped": ("{a} striped {g}", "{a} and {b} striped {g}", "{a} {g} with {b} stripes", "striped {a} and {b} {g}"),
     "vertical stripes": ("{a} and {b} striped {g}", "{a} {g} with vertical {b} stripes"),
@@ -53,6 +57,12 @@ _CLOSE: tuple[str, ...] = (
     "a close-up of {x}",
     "a portrait of {x}",
     "the head of {x}",
+)
+_HAND: tuple[str, ...] = (
+    "the hand of {x}",
+    "the hand of {x}",
+    "a close-up of the hand of {x}",
+    "{x}, the hand close up",
 )
 _BACK: tuple[str, ...] = (
     "the back of {x}",
@@ -180,7 +190,8 @@ class _Writer:
     def _noun(self) -> str:
         body = self._scene.body
         draw = self._rng.random()
-        if draw < 0.2 and body["age"] == 1:
+        unseen = self._scene.kind in ("lower", "hand")
+        if draw < (0.8 if unseen else 0.2) and (unseen or body["age"] == 1):
             return self._pick(_NEUTRAL)
         self._claim("sex")
         if draw < 0.5 and body["age"] != 0:
@@ -193,9 +204,12 @@ class _Writer:
 
     def _adjectives(self, chance: float) -> list[str]:
         body, words = self._scene.body, []
+        shown_by = {"face": 0.3, "hand": 0.0, "lower": 0.6}.get(self._scene.kind, 1.0)
+        if body["belly"] and self._rng.random() < min(1.0, 1.6 * chance) * shown_by:
+            words.append(self._pick(_BELLIES[body["sex"]]))
+            self._claim("belly")
         for name in ("height", "weight", "muscle"):
-            shown = {"height": 1.0 if self._scene.kind == "standard" else 0.3}.get(name, 1.0)
-            shown *= 0.3 if self._scene.kind == "face" else 1.0
+            shown = {"height": 1.0 if self._scene.kind == "standard" else 0.3}.get(name, 1.0) * shown_by
             known = (name, body[name]) in _ADJECTIVES
             if known and self._rng.random() < chance * shown * (0.3 if (name, body[name]) == ("muscle", 0) else 1):
                 words.append(self._pick(_ADJECTIVES[name, body[name]]))
@@ -339,6 +353,9 @@ class _Writer:
                 self._claim("view")
                 return "the back of the head of " + text
             return self._pick(_CLOSE).format(x=text)
+        if scene.kind == "hand" and self._rng.random() < chance:
+            self._claim("close")
+            return self._pick(_HAND).format(x=text)
         forms = {"front": (_FRONT, 0.08), "side": (_SIDE, 0.25), "back": (_BACK, chance)}[scene.view]
         if self._rng.random() < forms[1]:
             self._claimed[fact_slot("view")] = True

@@ -29,16 +29,23 @@ from avatar_core.rendering.normals import vertex_normals
 from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.seeds import numpy_generator
 from avatar_core.training.motion_clips import REST_LABELS, PoseFrames, read_pose_frames
+from avatar_core.training.relief import relief_fields, sample_relief
 
 logger = logging.getLogger(__name__)
 
-VIEW_KINDS: tuple[str, ...] = ("full", "standard", "face", "upper", "lower")
-_KIND_WEIGHTS = (0.52, 0.13, 0.17, 0.10, 0.08)
+VIEW_KINDS: tuple[str, ...] = ("full", "standard", "face", "upper", "lower", "hand")
+_KIND_WEIGHTS = (0.56, 0.11, 0.15, 0.09, 0.06, 0.03)
 
 # The standard view has one distance and aim for every body, so that a tall body looks tall in it.
+_SIDES = ("left", "right")
 STANDARD_FOV = float(np.deg2rad(40.0))
 STANDARD_DISTANCE = 3.0
 STANDARD_TARGET_HEIGHT = 0.95
+
+# How much of the image's height the part that a view shows spans (less than the priors' 0.88 to more than texturing's).
+_FILL: dict[str, tuple[float, float]] = {
+    "full": (0.72, 1.1), "face": (0.5, 0.95), "upper": (0.75, 1.1), "lower": (0.75, 1.1), "hand": (0.3, 0.7),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class BankConfig:
 
 def sample_betas(body: BodyModel, rng: np.random.Generator) -> np.ndarray:
     """Draw a shape vector (S,) that visits the ends of each phenotype, and fat and muscular bodies, often."""
-    ages = [rng.uniform(0.15, 0.4), rng.uniform(0.5, 0.8), rng.uniform(0.9, 1.0)]
+    ages = [rng.uniform(0.12, 0.34), rng.uniform(0.5, 0.8), rng.uniform(0.9, 1.0)]
     drawn = {
         "gender": rng.choice([rng.uniform(0, 0.1), rng.uniform(0.9, 1.0)]),
         "age": rng.choice(ages, p=[0.13, 0.7, 0.17]),
@@ -112,14 +119,14 @@ def _sample_azimuth(rng: np.random.Generator) -> float:
 
 
 def sample_camera(
-    kind: str, vertices: Tensor, head: Tensor, size: int, rng: np.random.Generator
+    kind: str, vertices: Tensor, part: Tensor, size: int, rng: np.random.Generator
 ) -> tuple[Cameras, float]:
-    """Draw a camera of `kind` about a posed body.
+    """Draw a camera of `kind` about a posed body, framed as texturing and the priors frame bodies.
 
     Args:
         kind: one of VIEW_KINDS.
         vertices: (V, 3) posed body standing on y = 0, metres.
-        head: (H, 3) its vertices of the head.
+        part: (H, 3) vertices that a face or hand view looks at; the whole body's for the others.
         size: pixels a side.
     Returns:
         one camera, and its azimuth in radians.
@@ -130,19 +137,18 @@ def sample_camera(
         target = [0.0, STANDARD_TARGET_HEIGHT, 0.0]
         return orbit_cameras(azimuth, 0.0, STANDARD_DISTANCE, target, STANDARD_FOV, size), azimuth
     elevation = float(np.clip(rng.normal(0, 0.15), -0.4, 0.4))
-    fov = float(rng.uniform(np.deg2rad(25), np.deg2rad(65)))
-    if kind == "face":
-        points, fill = head, rng.uniform(0.5, 1.0)
-    else:
-        points, fill = vertices, rng.uniform(0.6, 1.3)
-    low, high = points.amin(0), points.amax(0)
+    fov = float(rng.uniform(np.deg2rad(25), np.deg2rad(55)))
+    fill = rng.uniform(*_FILL[kind])
+    low, high = part.amin(0), part.amax(0)
     extent = float((high - low).max())
     centre = (low + high) / 2
     if kind in ("upper", "lower"):
         centre = centre + torch.tensor([0.0, (0.25 if kind == "upper" else -0.25) * float(high[1] - low[1]), 0.0])
-        extent, fill = extent * 0.5, rng.uniform(0.75, 1.1)
-    centre = centre + torch.from_numpy(rng.normal(0, 0.05 * extent, 3).astype(np.float32))
-    distance = 0.5 * extent / (fill * np.tan(fov / 2)) + 0.1 * extent
+        extent = extent * 0.5
+    centre = centre + torch.from_numpy(rng.normal(0, 0.03 * extent, 3).astype(np.float32))
+    distance = 0.5 * extent / (fill * np.tan(fov / 2))
+    # Near parts must not pass the camera: a body's depth is about a third of its extent.
+    distance = max(distance, 0.5 * extent + 0.25 * float((vertices.amax(0) - vertices.amin(0))[::2].max()))
     return orbit_cameras(azimuth, elevation, float(distance), centre, fov, size), azimuth
 
 
@@ -154,13 +160,16 @@ def draw_shard(body: BodyModel, frames: PoseFrames, config: BankConfig, seed: in
     head_names = {"face", "scalp", "ears", "eyes", "mouth"}
     head_ids = [index for index, name in enumerate(body.region_names) if name in head_names]
     on_head = torch.isin(body.regions, torch.tensor(head_ids))
+    hands = [torch.isin(body.regions, torch.tensor(body.region_names.index(f"{side}_hand"))) for side in _SIDES]
+    fields = relief_fields(body)
     rays: MeshRays | None = None
     kept: dict[str, list] = {name: [] for name in (
-        "betas", "label", "normals", "height", "bmi", "pose", "kind", "azimuth", "toward_eye", "regions",
-        "pixel", "face", "bary", "count")}  # fmt: skip
+        "betas", "label", "hair", "belly", "normals", "height", "bmi", "pose", "kind", "azimuth", "toward_eye",
+        "regions", "pixel", "face", "bary", "count")}  # fmt: skip
     for pose_index in range(config.poses_per_shard):
         betas = sample_betas(body, rng)
-        shaped = body.shape(torch.from_numpy(betas))
+        relief = sample_relief(bool(betas[0] > 0.5), bool(betas[1] < 0.42), rng)
+        shaped = fields.apply(body.shape(torch.from_numpy(betas)), relief)
         rotations, label = _sample_pose(body, shaped, frames, config, rng)
         vertices = body.pose(shaped, rotations[None]).vertices[0]
         vertices = vertices - torch.stack([vertices[:, 0].mean(), vertices[:, 1].min(), vertices[:, 2].mean()])
@@ -170,11 +179,17 @@ def draw_shard(body: BodyModel, frames: PoseFrames, config: BankConfig, seed: in
             rays.refit(vertices)
         kept["betas"].append(betas)
         kept["label"].append(label)
+        kept["hair"].append(relief.hair)
+        kept["belly"].append(relief.belly > 0)
         kept["height"].append(shaped.height)
         kept["bmi"].append(body_mass_index(shaped, body.faces))
         kept["normals"].append((vertex_normals(vertices, body.faces) * 127).round().to(torch.int8).numpy())
         kinds = rng.choice(len(VIEW_KINDS), config.views_per_pose, p=_KIND_WEIGHTS)
-        drawn = [sample_camera(VIEW_KINDS[kind], vertices, vertices[on_head], size, rng) for kind in kinds]
+        parts = {"face": vertices[on_head], "hand": vertices[hands[int(rng.integers(2))]]}
+        drawn = [
+            sample_camera(VIEW_KINDS[kind], vertices, parts.get(VIEW_KINDS[kind], vertices), size, rng)
+            for kind in kinds
+        ]
         cameras = cat_cameras([camera for camera, _ in drawn])
         raster = rays.rasterize(cameras)
         toward = torch.nn.functional.normalize(cameras.eye - cameras.target, dim=-1).numpy()
@@ -194,6 +209,8 @@ def draw_shard(body: BodyModel, frames: PoseFrames, config: BankConfig, seed: in
             kept["bary"].append((weights.clip(0, 1) * 255).round().astype(np.uint8))
     types: dict[str, type] = {
         "label": np.int16,
+        "hair": np.uint8,
+        "belly": np.uint8,
         "pose": np.int16,
         "kind": np.uint8,
         "azimuth": np.float32,
@@ -213,6 +230,8 @@ class GeometryShard:
 
     betas: np.ndarray  # (P, S) shape vectors
     label: np.ndarray  # (P,) pose label index
+    hair: np.ndarray  # (P,) index into RAISED_HAIR: hair that the body's geometry has
+    belly: np.ndarray  # (P,) 1 for a round belly
     height: np.ndarray  # (P,) metres
     bmi: np.ndarray  # (P,) kg/m^2, as `body_mass_index`
     normals: np.ndarray  # (P, V, 3) int8, unit normals times 127

@@ -22,6 +22,7 @@ from avatar_core.training.geometry_bank import VIEW_KINDS, GeometryShard, read_s
 from avatar_core.training.look_language import load_archetypes
 from avatar_core.training.motion_clips import PoseLabel
 from avatar_core.training.painting import Look, Painter
+from avatar_core.training.relief import RAISED_HAIR
 from avatar_core.training.scene import LookSampler, Scene, body_classes
 from avatar_core.training.view_renderer import ViewRenderer, draw_background
 
@@ -78,18 +79,21 @@ class SceneSampler:
         scene = Scene(
             betas=tuple(float(value) for value in shard.betas[pose]),
             bmi=float(shard.bmi[pose]),
-            body=body_classes(shard.betas[pose], float(shard.height[pose]), float(shard.bmi[pose])),
+            body={
+                **body_classes(shard.betas[pose], float(shard.height[pose]), float(shard.bmi[pose])),
+                "belly": int(shard.belly[pose]),
+            },
             pose=label,
             family=self._facts.families.index(self._facts.labels[label].family),
             view="front" if turned < 1.0 else ("back" if turned > 2.1 else "side"),
             kind=VIEW_KINDS[shard.kind[view]],
-            mode=str(rng.choice(["lit", "unlit", "textureless"], p=[0.6, 0.15, 0.25])),
+            mode=str(rng.choice(["lit", "unlit", "textureless"], p=[0.62, 0.15, 0.23])),
             archetype=-1,
             look=Look(()),
             visible=tuple(sorted({self._names[i].split("_", 1)[-1] if self._names[i].startswith(("left_", "right_"))
                                   else self._names[i] for i in np.flatnonzero(seen)})),
         )  # fmt: skip
-        look, archetype = self._looks.sample(scene.body, rng)
+        look, archetype = self._looks.sample(scene.body, rng, RAISED_HAIR[int(shard.hair[pose])])
         scene = replace(scene, look=look, archetype=archetype)
         drawn = self._renderer.render(shard, view, look, scene.mode, rng)
         return DrawnImage(_bytes(drawn.color), _bytes(drawn.cover), _bytes(drawn.cells), scene)

@@ -13,13 +13,14 @@ from avatar_core.training.painting import Layer, Look
 from avatar_core.training.palette import BASE_INDEX, HAIR_COLORS, SKIN_TONE_NAMES, Color, sample_color
 
 GLOBAL_FACTS: tuple[str, ...] = (
-    "sex", "age", "height", "weight", "muscle", "archetype", "pose", "view", "close", "mode",
+    "sex", "age", "height", "weight", "muscle", "belly", "archetype", "pose", "view", "close", "mode",
 )  # fmt: skip
 LAYER_FACTS: tuple[str, ...] = ("kind", "color", "shade", "pattern")
 NUM_FACTS = len(GLOBAL_FACTS) + len(CATEGORIES) * len(LAYER_FACTS)
 _TONES = (*SKIN_TONE_NAMES, *HAIR_COLORS)
 NUM_COLORS = len(BASE_INDEX) + len(_TONES)  # colour values of a layer: base colours, then natural tones
 VIEWS: tuple[str, ...] = ("front", "side", "back")
+CLOSE: dict[str, int] = {"face": 1, "hand": 2}  # kinds of view that show one part, and their values of the fact
 
 
 def fact_slot(name: str, part: str | None = None) -> int:
@@ -35,7 +36,7 @@ class Scene:
 
     betas: tuple[float, ...]  # the body's shape vector
     bmi: float  # kg/m^2
-    body: dict[str, int]  # classes of sex, age, height, weight and muscle, as `body_classes` gives them
+    body: dict[str, int]  # classes of sex, age, height, weight, muscle (as `body_classes` has them) and belly
     pose: int  # pose label index
     family: int  # index of the label's family of alike poses
     view: str  # one of VIEWS
@@ -49,8 +50,8 @@ class Scene:
         """Return the facts vector (NUM_FACTS,) int16; -1 is an absent layer or colour, a fact as any other."""
         values = np.full(NUM_FACTS, -1, dtype=np.int16)
         values[: len(GLOBAL_FACTS)] = [
-            *(self.body[name] for name in GLOBAL_FACTS[:5]),
-            self.archetype, self.family, VIEWS.index(self.view), int(self.kind == "face"),
+            *(self.body[name] for name in GLOBAL_FACTS[:6]),
+            self.archetype, self.family, VIEWS.index(self.view), CLOSE.get(self.kind, 0),
             int(self.mode == "textureless"),
         ]  # fmt: skip
         if self.mode != "textureless":
@@ -130,24 +131,29 @@ class LookSampler:
     def __init__(self, archetypes: tuple[Archetype, ...], archetype_share: float = 0.4) -> None:
         self.archetypes, self._share = archetypes, archetype_share
 
-    def sample(self, body: dict[str, int], rng: np.random.Generator) -> tuple[Look, int]:
-        """Return a look for a body (of `body_classes`), and the archetype's index or -1."""
+    def sample(self, body: dict[str, int], rng: np.random.Generator, hair: str = "") -> tuple[Look, int]:
+        """Return a look for a body (of `body_classes`), and the archetype's index or -1.
+
+        hair: the kind of hair that the body's geometry shows, or "" where it has none.
+        """
         skin = SKIN_TONE_NAMES[int(rng.integers(len(SKIN_TONE_NAMES)))]
         if rng.random() < self._share:
             fitting = [index for index, archetype in enumerate(self.archetypes) if fits(archetype, body)]
             index = fitting[int(rng.integers(len(fitting)))]
             chosen = self.archetypes[index].looks
             look = make_look(chosen[int(rng.integers(len(chosen)))], rng, skin)
-            named = {layer.kind.category for layer in look.layers if layer.tone != "brown"}
-            layers = [layer for layer in look.layers if layer.kind.category != "hair" or "hair" in named]
-            if "hair" not in named:
-                layers.append(_sample_hair(body, rng))
-            return Look(tuple(layers)), index
-        return self._free_look(body, skin, rng), -1
+            own = look.layer("hair")
+            if own is None or own.tone == "brown":  # what `make_look` gives where the archetype names none
+                own = _sample_hair(body, rng, hair)
+            elif hair and own.garment != hair:  # the archetype says otherwise than the geometry
+                return self._free_look(body, skin, rng, hair), -1
+            return Look((*(layer for layer in look.layers if layer.kind.category != "hair"), own)), index
+        return self._free_look(body, skin, rng, hair), -1
 
-    def _free_look(self, body: dict[str, int], skin: str, rng: np.random.Generator) -> Look:
+    def _free_look(self, body: dict[str, int], skin: str, rng: np.random.Generator, hair: str) -> Look:
         tone = None if rng.random() < 0.15 else skin
-        layers = [Layer("skin", sample_color(rng) if tone is None else None, tone=tone), _sample_hair(body, rng)]
+        layers = [Layer("skin", sample_color(rng) if tone is None else None, tone=tone)]
+        layers.append(_sample_hair(body, rng, hair))
         if body["sex"] == 0 and body["age"] > 0 and rng.random() < 0.3 and layers[1].garment != "bald":
             kind = _draw(BY_CATEGORY["beard"], rng)
             layers.append(Layer(kind.name, layers[1].color, tone=layers[1].tone))
@@ -173,10 +179,11 @@ class LookSampler:
         return Look(tuple(layers))
 
 
-def _sample_hair(body: dict[str, int], rng: np.random.Generator) -> Layer:
-    if rng.random() < (0.16 if body["sex"] == 0 else 0.03):
+def _sample_hair(body: dict[str, int], rng: np.random.Generator, hair: str) -> Layer:
+    """Draw the hair of a body; `hair` is the kind that its geometry shows, if any."""
+    if not hair and rng.random() < (0.16 if body["sex"] == 0 else 0.03):
         return Layer("bald")
-    name = "long hair" if rng.random() < (0.7 if body["sex"] else 0.15) else "short hair"
+    name = hair or ("long hair" if rng.random() < (0.7 if body["sex"] else 0.15) else "short hair")
     if rng.random() < 0.15:
         return Layer(name, sample_color(rng))
     names = tuple(HAIR_COLORS)

@@ -35,7 +35,7 @@ CELL_SIZES: tuple[int, int, int] = (len(CELL_REGIONS) + 1, len(CATEGORIES) + 1, 
 
 def draw_background(size: int, rng: np.random.Generator) -> np.ndarray:
     """Return one background (size, size, 3) float32: white, noise, blurred chessboard, black, gray or a colour."""
-    kind = rng.choice(["white", "noise", "chess", "black", "gray", "color"], p=[0.3, 0.18, 0.2, 0.15, 0.07, 0.1])
+    kind = rng.choice(["white", "noise", "chess", "black", "gray", "color"], p=[0.36, 0.12, 0.18, 0.14, 0.08, 0.12])
     if kind == "white":
         return np.ones((size, size, 3), np.float32)
     if kind == "black":
@@ -99,7 +99,7 @@ class ViewRenderer:
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
         painted = None
         if mode == "textureless":
-            tone = rng.uniform(0.6, 1.0) if rng.random() < 0.7 else rng.uniform(0.4, 1.0, 3)
+            tone = rng.uniform(0.6, 1.0) if rng.random() < 0.85 else rng.uniform(0.5, 1.0, 3)
             albedo, shine = np.ones_like(normals) * tone, np.zeros(len(face), np.float32)
         else:
             painted = self._painter.paint(points, look, rng)
@@ -154,10 +154,10 @@ def _light(
     albedo: np.ndarray, shine: np.ndarray, normals: np.ndarray, toward_eye: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Shade albedo (N, 3) by a light near the camera, sometimes farther round, with highlights where it shines."""
-    spread = 0.35 if rng.random() < 0.75 else 1.0
+    spread = 0.35 if rng.random() < 0.8 else 0.7
     light = toward_eye + rng.normal(0, spread, 3)
     light = light / (np.linalg.norm(light) + 1e-6)
-    ambient = rng.uniform(0.05, 0.3) if rng.random() < 0.6 else rng.uniform(0.3, 0.7)
+    ambient = rng.uniform(0.1, 0.3) if rng.random() < 0.6 else rng.uniform(0.3, 0.7)
     diffuse = rng.uniform(0.75, 1.05) - 0.6 * ambient
     facing = np.clip(normals @ light, 0, None)
     half = light + toward_eye

@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from avatar_core.bodies.surface_chart import SurfaceChart
 from avatar_core.training.garments import CATEGORY_INDEX
 from avatar_core.training.geometry_bank import VIEW_KINDS, BankConfig, draw_shard, read_shard, sample_betas
 from avatar_core.training.image_shards import SceneSampler, read_bank_facts, read_image_shard
 from avatar_core.training.look_language import make_look
 from avatar_core.training.motion_clips import read_pose_frames
 from avatar_core.training.palette import BASE_INDEX
+from avatar_core.training.relief import Relief, ReliefFields
 from avatar_core.training.view_renderer import CELL_REGIONS, CELL_SIZES, ViewRenderer, draw_background
 
 
@@ -27,6 +29,38 @@ def test_shapes_stay_in_range_and_reach_the_ends(body):
     weight = drawn[:, body.shape_labels.index("weight")]
     assert (weight > 0.8).mean() > 0.15
     assert (weight < 0.2).mean() > 0.1
+
+
+def test_relief_stands_out_where_it_belongs(body):
+    chart = SurfaceChart(body)
+    fields, points = ReliefFields(chart), chart.vertices()
+    plain = body.shape(body.neutral_shape)
+
+    def moved(relief):
+        return (fields.apply(plain, relief).vertices - plain.vertices).norm(dim=-1).numpy()
+
+    scalp, foot, neck = (np.isin(points.region, chart.region_ids(name)) for name in ("scalp", "foot", "neck"))
+    short, long = moved(Relief(hair=1, hair_volume=0.03)), moved(Relief(hair=2, hair_volume=0.03))
+    assert np.median(short[scalp]) > 0.02
+    assert short[foot].max() == 0
+    nape = neck & (points.position[:, 2] < -0.02)
+    assert long[nape].mean() > 2 * short[nape].mean()
+    belly = moved(Relief(belly=0.1))
+    front = np.isin(points.region, chart.region_ids("belly"))
+    assert belly[front].max() > 0.08
+    assert belly[scalp].max() < 1e-4
+
+
+def test_close_views_look_at_their_part(body, motions):
+    """Each hand view shows a hand, each face view the face, in more pixels than most other regions."""
+    config = BankConfig(image_size=32, views_per_pose=12, poses_per_shard=8)
+    shard = draw_shard(body, read_pose_frames(motions), config, 2, 0)
+    names = [name.split("_", 1)[-1] if name.startswith(("left_", "right_")) else name for name in body.region_names]
+    for kind, part in (("hand", "hand"), ("face", "face")):
+        views = shard["regions"][shard["kind"] == VIEW_KINDS.index(kind)].astype(float)
+        assert len(views) > 0
+        share = views[:, [name == part for name in names]].sum(1) / views.sum(1)
+        assert np.median(share) > 0.15, (kind, share)
 
 
 def test_a_red_shirt_shows_red_where_the_chest_is(body, painter, data):

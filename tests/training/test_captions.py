@@ -10,7 +10,7 @@ from avatar_core.training.look_language import load_archetypes, make_look
 from avatar_core.training.motion_clips import REST_LABELS, pose_family, read_pose_frames
 from avatar_core.training.scene import LookSampler, Scene, body_classes, fact_slot, fits
 
-BODY = {"sex": 0, "age": 1, "height": 1, "weight": 2, "muscle": 1}
+BODY = {"sex": 0, "age": 1, "height": 1, "weight": 2, "muscle": 1, "belly": 0}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,22 @@ def test_textureless_renders_are_never_said_to_be_clothed(captioner, scene):
         assert not {"shirt", "trousers", "pants", "boots", "red", "blue"}.intersection(words)
 
 
+def test_round_bellies_are_named_by_sex_and_claimed(captioner, scene):
+    pregnant = replace(scene, body={**BODY, "sex": 1, "belly": 1})
+    captions = [captioner.caption(pregnant, np.random.default_rng(seed)) for seed in range(200)]
+    named = [caption for caption in captions if "pregnant" in caption.text]
+    assert len(named) > 20
+    assert all(caption.claimed[fact_slot("belly")] and caption.facts[fact_slot("belly")] == 1 for caption in named)
+    assert not any("pot-bellied" in caption.text for caption in captions)
+
+
+def test_a_hand_is_called_a_hand_and_said_to_be_of_a_person(captioner, scene):
+    hand = replace(scene, kind="hand")
+    texts = [captioner.caption(hand, np.random.default_rng(seed)).text for seed in range(200)]
+    assert sum("hand" in text for text in texts) > 60
+    assert sum(" man" in text for text in texts) < 60  # a hand does not tell
+
+
 def test_bodies_are_called_what_they_measure():
     man = np.asarray([0, 0.66, 0.1, 0.9, 0.5, 0.5])
     assert body_classes(man, 1.8, 35.0)["weight"] == 2
@@ -91,6 +107,16 @@ def test_looks_fit_the_body():
         assert archetypes[index].name not in ("sumo wrestler", "king")
         categories = [layer.kind.category for layer in look.layers]
         assert len(categories) == len(set(categories))
+
+
+def test_hair_that_the_body_shows_is_the_hair_of_the_look():
+    archetypes = load_archetypes()
+    sampler = LookSampler(archetypes)
+    woman = {"sex": 1, "age": 1, "height": 1, "weight": 1, "muscle": 1}
+    for seed in range(100):
+        look, index = sampler.sample(woman, np.random.default_rng(seed), "long hair")
+        assert look.layer("hair").garment == "long hair"
+        assert index < 0 or fits(archetypes[index], woman)
 
 
 def test_alike_actions_share_a_family():
