@@ -38,6 +38,7 @@ from avatar_core.training.bodyclip_model import (
 from avatar_core.training.captions import Captioner
 from avatar_core.training.image_shards import read_bank_facts
 from avatar_core.training.look_language import load_archetypes
+from avatar_core.training.muon import Muon
 from avatar_core.training.word_vectors import read_words
 
 logger = logging.getLogger(__name__)
@@ -58,13 +59,14 @@ class TrainConfig:
     cell_weight: float = 1.0  # labels read from each patch's token after layer `tap`
     said_weight: float = 1.0  # facts read from captions
     tap: int = 4
-    text_every: int = 2  # captions are read every so many steps only, until `joint_from` of the budget
+    text_every: int = 3  # captions are read every so many steps only, until `joint_from` of the budget
     joint_from: float = 0.8
     shape_weight: float = 2.0
     ema: float = 0.998
     bfloat16: bool = False  # matrix products in bfloat16
     backgrounds: int = 2048  # drawn once and reused
     held_out_shards: int = 2
+    word_noise: float = 0.4  # on the words' vectors (of unit variance), so that unseen neighbours are read alike
     hard_share: float = 0.3  # hard negative captions for each caption
 
 
@@ -82,9 +84,13 @@ def batch_loss(
     reader: TokenReader,
     batch: Batch,
     config: TrainConfig,
+    generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Return the training loss of a batch and its parts; a batch without texts trains the image tower alone."""
-    towers = _Towers(model)
+    """Return the training loss of a batch and its parts; a batch without texts trains the image tower alone.
+
+    `generator` disturbs the words' vectors.
+    """
+    towers = _Towers(model, config.word_noise, generator)
     if config.bfloat16:
         halves = {name: one.bfloat16() for name, one in towers.named_parameters()}
         inputs = (batch.pixels.bfloat16(), batch.kept, batch.texts, config.tap)
@@ -113,16 +119,24 @@ def batch_loss(
 class _Towers(nn.Module):
     """Both towers as one function of their parameters, so that a step can run on half-precision copies of them."""
 
-    def __init__(self, model: CLIPModel) -> None:
+    def __init__(self, model: CLIPModel, word_noise: float, generator: torch.Generator) -> None:
         super().__init__()
-        self.model = model
+        self.model, self._noise, self._generator = model, word_noise, generator
 
     def forward(
         self, pixels: Tensor, kept: Tensor | None, texts: list[tuple[Tensor, Tensor]], tap: int
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         features, tokens = image_features(self.model, pixels, kept, tap)
+        words = self.model.text_model.embeddings.token_embedding
+        disturbed = words.register_forward_hook(self._disturb)
         spoken = [text_features(self.model, *text) for text in texts]
+        disturbed.remove()
         return features, tokens, torch.cat(spoken) if spoken else None
+
+
+    def _disturb(self, module: nn.Module, inputs: tuple, vectors: Tensor) -> Tensor:
+        noise = torch.randn(vectors.shape, generator=self._generator, dtype=torch.float32)
+        return vectors + (self._noise * noise).to(vectors)
 
 
 class Trainer:
@@ -137,7 +151,7 @@ class Trainer:
         workers: processes (with torch.distributed ready) that train together.
         start: checkpoint folder of a BodyCLIP of the same sizes to begin from, in a folder that has none yet.
 
-    Raises ConfigError where the installed torch has no Muon, or where a worker finds no images.
+    Raises ConfigError where a worker finds no images.
     """
 
     def __init__(
@@ -180,8 +194,6 @@ class Trainer:
 
     def _make_optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
         """Muon for the layers' matrices, AdamW for everything else."""
-        if not hasattr(torch.optim, "Muon"):
-            raise ConfigError(f"training needs torch 2.9 or newer; this is {torch.__version__}")
         config = self.config
         layers = [*self.model.vision_model.encoder.layers, *self.model.text_model.encoder.layers]
         matrices = [parameter for layer in layers for parameter in layer.parameters() if parameter.ndim == 2]
@@ -191,9 +203,7 @@ class Trainer:
             {"params": [one for one in others if one.ndim >= 2], "weight_decay": config.weight_decay},
             {"params": [one for one in others if one.ndim < 2], "weight_decay": 0.0},
         ]
-        muon = torch.optim.Muon(
-            matrices, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        muon = Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay)
         return muon, torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
 
     def _parameters(self) -> list[torch.nn.Parameter]:
@@ -246,7 +256,8 @@ class Trainer:
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(config, used) * min((self.step + 1) / 60, 1.0)
         self.model.train()
-        loss, parts = batch_loss(self.model, self.heads, self.reader, batch, config)
+        generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+        loss, parts = batch_loss(self.model, self.heads, self.reader, batch, config, generator)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -339,6 +350,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.steps is None) == (arguments.minutes is None):
         parser.error("give either --steps or --minutes")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.bfloat16 and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
+        logger.warning("this processor has no bfloat16 arithmetic: training without --bfloat16 is many times faster")
     if arguments.workers == 1:
         _work(0, arguments)
         return
