@@ -42,12 +42,13 @@ _BODY_QUESTIONS: dict[str, dict[int, str]] = {
     "height": {0: "a 3d rendering of a short person", 2: "a 3d rendering of a tall person"},
     "muscle": {1: "a 3d rendering of a person", 2: "a 3d rendering of a muscular person"},
     "view": {0: "the front of a person", 1: "a side view of a person", 2: "the back of a person"},
-    "close": {0: "a person", 1: "the face of a person"},
+    "belly": {0: "a 3d rendering of a woman", 1: "a 3d rendering of a pregnant woman"},
+    "close": {0: "a person", 1: "the face of a person", 2: "the hand of a person"},
 }
 
 UNSEEN_COLORS: dict[str, str] = {
-    "red": "ruby", "orange": "tangerine", "yellow": "lemon", "green": "emerald", "blue": "sapphire", "purple": "plum",
-    "pink": "rose", "brown": "chocolate", "black": "ebony", "white": "ivory", "gray": "ash",
+    "red": "garnet", "orange": "apricot", "yellow": "canary", "green": "fern", "blue": "cerulean",
+    "purple": "orchid", "pink": "blush", "brown": "hazelnut", "black": "onyx", "white": "chalk", "gray": "pewter",
 }  # fmt: skip
 """Words for colours that no training caption uses."""
 UNSEEN_GARMENTS: dict[str, str] = {"top": "a {c} jersey", "bottom": "{c} chinos", "full": "a {c} frock"}
@@ -151,6 +152,46 @@ def attributes(features: Tensor, encoder: Encoder, scenes: list[Scene]) -> dict[
     return scores
 
 
+def linear_readers(features: Tensor, scenes: list[Scene], folds: int = 4, ridge: float = 0.1) -> dict[str, float]:
+    """Return how well linear readers fitted to some images' vectors tell body, pose and view of the other images.
+
+    Each fact that an image shows is read by ridge regression onto its values, fitted without the fold that it is tried
+    on; accuracies are averaged over the values, so that chance is one over their number.
+
+    Args:
+        features: (N, D) unit vectors of the images.
+        scenes: what they show.
+        folds: parts that the bodies are cut into.
+        ridge: weight of the squared coefficients beside the mean squared error, for features of unit variance.
+    """
+    facts = np.stack([scene.facts() for scene in scenes])
+    known = np.stack([known_facts(scene) for scene in scenes])
+    bodies = np.unique([scene.betas for scene in scenes], axis=0, return_inverse=True)[1].reshape(-1)
+    scores = {}
+    for name in (*_BODY_QUESTIONS, "pose"):
+        slot = fact_slot(name)
+        rows = np.flatnonzero(known[:, slot])
+        values, target = np.unique(facts[rows, slot], return_inverse=True)
+        if len(values) < 2 or len(rows) < 2 * folds:
+            continue
+        inputs = features[rows].double()
+        inputs = (inputs - inputs.mean(0)) / inputs.std(0).clamp_min(1e-6)
+        inputs = torch.cat([inputs, torch.ones(len(rows), 1, dtype=torch.float64)], 1)
+        wanted = torch.nn.functional.one_hot(torch.from_numpy(target), len(values)).double()
+        wanted = wanted / wanted.mean(0).clamp_min(1e-6).sqrt()  # rare values count too
+        guess = np.empty(len(rows), np.int64)
+        fold = bodies[rows] % folds
+        for part in range(folds):
+            fitted, tried = torch.from_numpy(fold != part), torch.from_numpy(fold == part)
+            penalty = ridge * int(fitted.sum()) * torch.eye(inputs.shape[1], dtype=torch.float64)
+            shown = inputs[fitted]
+            reader = torch.linalg.solve(shown.mT @ shown + penalty, shown.mT @ wanted[fitted])
+            guess[tried.numpy()] = (inputs[tried] @ reader).argmax(1).numpy()
+        hits = [(guess[target == value] == value).mean() for value in range(len(values))]
+        scores[f"linear reader of {name} ({len(values)} values)"] = float(np.mean(hits))
+    return scores
+
+
 def synonyms(features: Tensor, encoder: Encoder, scenes: list[Scene]) -> dict[str, float]:
     """Return zero-shot accuracies (11 ways) of colours said in words that training never used, of garments too."""
     facts = np.stack([scene.facts() for scene in scenes])
@@ -200,6 +241,7 @@ def evaluate(encoder: Encoder, bank: Path, shard: ImageShard, seed: int = 0) -> 
     scores |= swap_test(features, encoder, shard.scenes, captioner, rng)
     scores |= attributes(features, encoder, shard.scenes)
     scores |= synonyms(features, encoder, shard.scenes)
+    scores |= linear_readers(features, shard.scenes)
     return scores | poses_and_archetypes(features, encoder, shard.scenes, bank)
 
 

@@ -1,8 +1,8 @@
 """Losses, batches, and a training run that can be interrupted."""
 
-import dataclasses
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,17 @@ from avatar_core.training.bodyclip_model import (
     image_features,
 )
 from avatar_core.training.captions import Captioner
-from avatar_core.training.evaluate_bodyclip import UNSEEN_COLORS, UNSEEN_GARMENTS, evaluate, recall_at, retrieval
+from avatar_core.training.evaluate_bodyclip import (
+    UNSEEN_COLORS,
+    UNSEEN_GARMENTS,
+    evaluate,
+    linear_readers,
+    recall_at,
+    retrieval,
+)
 from avatar_core.training.image_shards import read_bank_facts, read_image_shard
 from avatar_core.training.look_language import load_archetypes
+from avatar_core.training.muon import Muon
 from avatar_core.training.scene import NUM_FACTS
 from avatar_core.training.train_bodyclip import TrainConfig, Trainer, learning_rate
 from avatar_core.training.view_renderer import CELL_SIZES
@@ -144,6 +152,33 @@ def test_recall_counts_rows_whose_own_column_leads():
     assert recall_at(similarity, (1,), torch.zeros(3, dtype=torch.bool)) == {}
 
 
+def test_linear_readers_find_what_vectors_hold_and_no_more(data):
+    _, images = data
+    scenes = [s for n in range(4) for s in read_image_shard(images / f"images-{n:05d}.safetensors").scenes]
+    scenes = [replace(scene, kind="full", betas=(float(n),) * 6) for n, scene in enumerate(scenes * 3)]
+    sexes = np.random.default_rng(0).integers(2, size=len(scenes))
+    scenes = [replace(one, body={**one.body, "sex": int(sex)}) for one, sex in zip(scenes, sexes)]
+    features = torch.randn(len(scenes), 8, generator=torch.Generator().manual_seed(0))
+    assert linear_readers(features, scenes)["linear reader of sex (2 values)"] < 0.65
+    features[:, 3] = torch.from_numpy(sexes).float()
+    assert linear_readers(features, scenes)["linear reader of sex (2 values)"] > 0.95
+
+
+def test_muon_steps_are_orthogonal_whatever_the_gradient_s_scale():
+    tall, wide, idle = (torch.nn.Parameter(torch.zeros(*size)) for size in ((12, 6), (6, 12), (6, 6)))
+    generator = torch.Generator().manual_seed(0)
+    optimizer = Muon([tall, wide, idle], lr=0.1)
+    tall.grad = torch.randn(12, 6, generator=generator) * 1e-4
+    wide.grad = torch.randn(6, 12, generator=generator) * 1e4
+    optimizer.step()
+    for parameter in (tall, wide):
+        spread = torch.linalg.svdvals(parameter) / (0.1 * 0.2 * 12**0.5)
+        assert (spread.detach() > 0.4).all()
+        assert (spread.detach() < 1.6).all()
+    assert (tall.detach() * tall.grad).sum() < 0  # downhill
+    assert (idle == 0).all()
+
+
 def test_retrieval_tells_textured_bodies_from_grey_ones(data):
     bank, images = data
     scenes = read_image_shard(images / "images-00000.safetensors").scenes
@@ -186,7 +221,7 @@ def test_an_interrupted_run_continues_where_it_was(data, words, tmp_path):
 
 def test_training_lowers_the_loss_and_exports_an_encoder(data, words, tmp_path):
     bank, images = data
-    config = dataclasses.replace(CONFIG, learning_rate=3e-3, text_every=1, keep_patches=36)
+    config = replace(CONFIG, learning_rate=3e-3, text_every=1, keep_patches=36)
     trainer = Trainer(bank, images, words, tmp_path, SMALL, config, seed=1)
     losses = [trainer.train_step(0.3) for _ in range(60)]
     for name in ("seen", "said", "token", "cell"):
@@ -202,7 +237,7 @@ def test_training_lowers_the_loss_and_exports_an_encoder(data, words, tmp_path):
 def test_too_few_images_are_an_error(data, words, tmp_path):
     bank, images = data
     with pytest.raises(ConfigError, match="too few shards: 9 are held out"):
-        Trainer(bank, images, words, tmp_path, SMALL, dataclasses.replace(CONFIG, held_out_shards=9), seed=1)
+        Trainer(bank, images, words, tmp_path, SMALL, replace(CONFIG, held_out_shards=9), seed=1)
 
 
 @pytest.mark.slow
