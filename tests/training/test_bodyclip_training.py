@@ -12,7 +12,7 @@ import torch
 import avatar_core
 from avatar_core.errors import ConfigError
 from avatar_core.perception import load_encoder
-from avatar_core.training.bodyclip_batches import augment, choose_patches
+from avatar_core.training.bodyclip_batches import augment, choose_patches, known_facts
 from avatar_core.training.bodyclip_model import (
     BodyClipConfig,
     FactHeads,
@@ -33,10 +33,11 @@ from avatar_core.training.evaluate_bodyclip import (
     recall_at,
     retrieval,
 )
+from avatar_core.training.geometry_bank import VIEW_KINDS
 from avatar_core.training.image_shards import read_bank_facts, read_image_shard
 from avatar_core.training.look_language import load_archetypes
 from avatar_core.training.muon import Muon
-from avatar_core.training.scene import NUM_FACTS
+from avatar_core.training.scene import NUM_FACTS, fact_slot
 from avatar_core.training.train_bodyclip import TrainConfig, Trainer, learning_rate
 from avatar_core.training.view_renderer import CELL_SIZES
 from avatar_core.training.word_vectors import grammar_words
@@ -142,6 +143,22 @@ def test_unseen_words_are_in_no_caption(data):
     phrases = " ".join(phrase for label in read_bank_facts(bank).labels for phrase in label.phrases)
     seen = {*grammar_words(), *phrases.split()}
     assert not seen & {*UNSEEN_COLORS.values(), *garments}
+
+
+def test_a_view_shows_only_the_facts_of_what_is_in_it(data):
+    _, images = data
+    scene = read_image_shard(images / "images-00000.safetensors").scenes[0]
+    adult = replace(scene, mode="textureless", body={**scene.body, "age": 1})
+
+    def shown(one, name):
+        return bool(known_facts(one)[fact_slot(name)])
+
+    assert all(shown(replace(adult, kind="full"), name) for name in ("sex", "age", "weight", "muscle", "pose"))
+    assert shown(replace(adult, kind="face"), "sex")
+    assert not shown(replace(adult, kind="face"), "weight")
+    assert not any(shown(replace(adult, kind="hand"), name) for name in ("sex", "age", "weight", "pose"))
+    assert [kind for kind in VIEW_KINDS if shown(replace(adult, kind=kind), "height")] == ["standard"]
+    assert not shown(replace(adult, kind="full", body={**adult.body, "age": 2}), "age")  # grey hides wrinkles
 
 
 def test_recall_counts_rows_whose_own_column_leads():
