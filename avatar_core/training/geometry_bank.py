@@ -30,14 +30,15 @@ from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.seeds import numpy_generator
 from avatar_core.training.motion_clips import REST_LABELS, PoseFrames, read_pose_frames
 from avatar_core.training.relief import relief_fields, sample_relief
+from avatar_core.training.scene import CHILD_AGE
 
 logger = logging.getLogger(__name__)
 
 VIEW_KINDS: tuple[str, ...] = ("full", "standard", "face", "upper", "lower", "hand")
 _KIND_WEIGHTS = (0.56, 0.11, 0.15, 0.09, 0.06, 0.03)
+_SIDES = ("left", "right")
 
 # The standard view has one distance and aim for every body, so that a tall body looks tall in it.
-_SIDES = ("left", "right")
 STANDARD_FOV = float(np.deg2rad(40.0))
 STANDARD_DISTANCE = 3.0
 STANDARD_TARGET_HEIGHT = 0.95
@@ -147,7 +148,7 @@ def sample_camera(
         extent = extent * 0.5
     centre = centre + torch.from_numpy(rng.normal(0, 0.03 * extent, 3).astype(np.float32))
     distance = 0.5 * extent / (fill * np.tan(fov / 2))
-    # Near parts must not pass the camera: a body's depth is about a third of its extent.
+    # A wide field of view brings the camera near: keep it out of outstretched limbs.
     distance = max(distance, 0.5 * extent + 0.25 * float((vertices.amax(0) - vertices.amin(0))[::2].max()))
     return orbit_cameras(azimuth, elevation, float(distance), centre, fov, size), azimuth
 
@@ -168,7 +169,8 @@ def draw_shard(body: BodyModel, frames: PoseFrames, config: BankConfig, seed: in
         "regions", "pixel", "face", "bary", "count")}  # fmt: skip
     for pose_index in range(config.poses_per_shard):
         betas = sample_betas(body, rng)
-        relief = sample_relief(bool(betas[0] > 0.5), bool(betas[1] < 0.42), rng)
+        gender, age = (float(betas[body.shape_labels.index(name)]) for name in ("gender", "age"))
+        relief = sample_relief(gender > 0.5, age < CHILD_AGE, rng)
         shaped = fields.apply(body.shape(torch.from_numpy(betas)), relief)
         rotations, label = _sample_pose(body, shaped, frames, config, rng)
         vertices = body.pose(shaped, rotations[None]).vertices[0]

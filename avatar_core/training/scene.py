@@ -19,6 +19,7 @@ LAYER_FACTS: tuple[str, ...] = ("kind", "color", "shade", "pattern")
 NUM_FACTS = len(GLOBAL_FACTS) + len(CATEGORIES) * len(LAYER_FACTS)
 _TONES = (*SKIN_TONE_NAMES, *HAIR_COLORS)
 NUM_COLORS = len(BASE_INDEX) + len(_TONES)  # colour values of a layer: base colours, then natural tones
+CHILD_AGE = 0.42  # of the age phenotype; younger bodies are children
 VIEWS: tuple[str, ...] = ("front", "side", "back")
 CLOSE: dict[str, int] = {"face": 1, "hand": 2}  # kinds of view that show one part, and their values of the fact
 
@@ -88,7 +89,7 @@ def body_classes(betas: np.ndarray, stature: float, bmi: float) -> dict[str, int
         bmi: kg/m^2.
     """
     gender, age, muscle = (float(value) for value in betas[:3])
-    child = age < 0.42
+    child = age < CHILD_AGE
     thin, fat = (14.5, 20.5) if child else (18.0, 27.5)
     weight = 0 if bmi < thin else (2 if bmi > fat and muscle < 0.7 else 1)
     height = 1 if child else (0 if stature < 1.6 else (2 if stature > 1.95 else 1))
