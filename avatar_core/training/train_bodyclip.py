@@ -129,8 +129,10 @@ class _Towers(nn.Module):
         features, tokens = image_features(self.model, pixels, kept, tap)
         words = self.model.text_model.embeddings.token_embedding
         disturbed = words.register_forward_hook(self._disturb)
-        spoken = [text_features(self.model, *text) for text in texts]
-        disturbed.remove()
+        try:
+            spoken = [text_features(self.model, *text) for text in texts]
+        finally:
+            disturbed.remove()
         return features, tokens, torch.cat(spoken) if spoken else None
 
 

@@ -38,7 +38,7 @@ from avatar_core.training.image_shards import read_bank_facts, read_image_shard
 from avatar_core.training.look_language import load_archetypes
 from avatar_core.training.muon import Muon
 from avatar_core.training.scene import NUM_FACTS, fact_slot
-from avatar_core.training.train_bodyclip import TrainConfig, Trainer, learning_rate
+from avatar_core.training.train_bodyclip import TrainConfig, Trainer, batch_loss, learning_rate
 from avatar_core.training.view_renderer import CELL_SIZES
 from avatar_core.training.word_vectors import grammar_words
 
@@ -225,6 +225,23 @@ def _train(data, words, out, steps, budget):
         trainer.train_step(trainer.step / budget)
     trainer.save()
     return trainer
+
+
+def test_words_are_disturbed_in_training_only(data, words, tmp_path):
+    bank, images = data
+    trainer = Trainer(bank, images, words, tmp_path, SMALL, CONFIG, seed=5)
+    rng = np.random.default_rng(0)
+    batch = trainer.maker.make(trainer.pool.sample(8, rng), rng, keep=18)
+
+    def said(noise, seed):
+        config, generator = replace(CONFIG, word_noise=noise), torch.Generator().manual_seed(seed)
+        return batch_loss(trainer.model, trainer.heads, trainer.reader, batch, config, generator)[1]["said"]
+
+    calm = said(0.0, 1)
+    assert said(0.0, 2) == calm
+    assert said(1.0, 1) == said(1.0, 1)
+    assert len({calm, said(1.0, 1), said(1.0, 2)}) == 3
+    assert said(0.0, 3) == calm  # nothing stays behind
 
 
 def test_an_interrupted_run_continues_where_it_was(data, words, tmp_path):
