@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from avatar_core.bodies.skeleton import JOINT_INDEX, JOINT_NAMES
 from avatar_core.training.bodyclip_model import IMAGE_MEAN, IMAGE_STD
 from avatar_core.training.captions import Captioner
 from avatar_core.training.garments import CATEGORIES
@@ -32,6 +33,8 @@ class Batch:
     claims: Tensor  # (B + H, F) int64
     claimed: Tensor  # (B + H, F) bool
     betas: Tensor  # (B, S)
+    joints: Tensor  # (B, 22, 3) metres about the pelvis: right, up and away in the image
+    posed: Tensor  # (B,) bool, whether the image shows the whole pose
 
 
 def known_facts(scene: Scene) -> np.ndarray:
@@ -60,6 +63,7 @@ _SHOWN_BY: dict[str, tuple[str, ...]] = {
     "hand": (),
 }  # fmt: skip
 """What each kind of view shows of the body and its pose."""
+_WHOLE = frozenset({"full", "standard"})
 _PATTERNED = frozenset({"top", "bottom", "full"})
 _SEEN_ON: dict[str, tuple[str, ...]] = {
     "skin": ("face", "hand"), "hair": ("scalp",), "beard": ("face",), "head": ("scalp",), "face": ("face",),
@@ -94,6 +98,15 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     grain = torch.randn(len(noisy), size, size, 3, generator=generator)
     images[noisy] += grain.mul_(draw(0.0, 0.1, len(noisy), 1, 1, 1))
     return images.clamp_(0, 1)
+
+
+_SIDES = {"left": "right", "right": "left"}
+_MIRRORED = [JOINT_INDEX["_".join(_SIDES.get(part, part) for part in name.split("_"))] for name in JOINT_NAMES]
+
+
+def mirror_joints(joints: Tensor) -> Tensor:
+    """Return the joints (B, 22, 3) of mirrored images: left is right, and right is left."""
+    return joints[:, _MIRRORED] * torch.tensor([-1.0, 1.0, 1.0])
 
 
 def _channels_first(images: Tensor) -> Tensor:
@@ -166,10 +179,11 @@ class Backgrounds:
         size: pixels a side.
         count: how many are drawn.
         rng: draws them.
+        plain: of one colour each.
     """
 
-    def __init__(self, size: int, count: int, rng: np.random.Generator) -> None:
-        drawn = np.stack([(draw_background(size, rng) * 255).astype(np.uint8) for _ in range(count)])
+    def __init__(self, size: int, count: int, rng: np.random.Generator, *, plain: bool = False) -> None:
+        drawn = np.stack([(draw_background(size, rng, plain=plain) * 255).astype(np.uint8) for _ in range(count)])
         self._pool = torch.from_numpy(drawn)
 
     def sample(self, count: int, rng: np.random.Generator) -> Tensor:
@@ -185,24 +199,21 @@ class BatchMaker:
     Args:
         captioner: writes the captions.
         tokenizer: splits them.
-        backgrounds: to lay the images over.
         hard_share: hard negatives for each caption.
     """
 
     def __init__(
-        self,
-        captioner: Captioner,
-        tokenizer: PreTrainedTokenizerFast,
-        backgrounds: Backgrounds,
-        hard_share: float = 0.5,
+        self, captioner: Captioner, tokenizer: PreTrainedTokenizerFast, hard_share: float = 0.5
     ) -> None:
-        self._captioner, self._tokenizer = captioner, tokenizer
-        self._backgrounds, self._hard = backgrounds, hard_share
+        self._captioner, self._tokenizer, self._hard = captioner, tokenizer, hard_share
 
     def _images(
-        self, entries: list[tuple[ImageShard, np.ndarray, np.ndarray, int]], rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Return images (B, S, S, 3) over backgrounds, half of them mirrored, and their label cells (B, C, L)."""
+        self,
+        entries: list[tuple[ImageShard, np.ndarray, np.ndarray, int]],
+        backgrounds: Backgrounds,
+        rng: np.random.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images (B, S, S, 3) over backgrounds, half of them mirrored, with label cells (B, C, L) and joints."""
         count, size = len(entries), entries[0][0].covers.shape[1]
         side = size // LABEL_CELL
         colors = torch.from_numpy(np.stack([shard.colors[index] for shard, _, _, index in entries]))
@@ -212,13 +223,16 @@ class BatchMaker:
         colors[mirrored], covers[mirrored] = colors[mirrored].flip(2), covers[mirrored].flip(2)
         grid = cells.reshape(count, side, side, -1)
         grid[mirrored] = grid[mirrored].flip(2)
+        joints = torch.from_numpy(np.stack([shard.joints[index] for shard, _, _, index in entries])).float()
+        joints[mirrored] = mirror_joints(joints[mirrored])
         clear = 1 - covers.float().unsqueeze(-1) / 255
-        pixels = colors.float().addcmul_(self._backgrounds.sample(count, rng).float(), clear).div_(255)
-        return pixels, grid.flatten(1, 2).float().div_(255)
+        pixels = colors.float().addcmul_(backgrounds.sample(count, rng).float(), clear).div_(255)
+        return pixels, grid.flatten(1, 2).float().div_(255), joints
 
     def make(
         self,
         entries: list[tuple[ImageShard, np.ndarray, np.ndarray, int]],
+        backgrounds: Backgrounds,
         rng: np.random.Generator,
         *,
         keep: int | None,
@@ -229,12 +243,13 @@ class BatchMaker:
 
         Args:
             entries: what to show.
+            backgrounds: to lay the images over.
             rng: draws backgrounds, captions and disturbances.
             keep: patches of each image to look at; None is all.
             disturb: augment the images.
             talk: write captions; without them the batch has no texts.
         """
-        pixels, cells = self._images(entries, rng)
+        pixels, cells, joints = self._images(entries, backgrounds, rng)
         generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         if disturb:
             pixels = augment(pixels, generator)
@@ -261,6 +276,8 @@ class BatchMaker:
             claims=_stack([caption.facts for caption in captions]).long(),
             claimed=_stack([caption.claimed for caption in captions]),
             betas=torch.tensor([scene.betas for scene in scenes]),
+            joints=joints,
+            posed=torch.tensor([scene.kind in _WHOLE for scene in scenes]),
         )
 
 

@@ -1,4 +1,4 @@
-"""Writes a trained BodyCLIP as a Hugging Face CLIP checkpoint folder."""
+"""Writes a trained encoder as a Hugging Face checkpoint folder."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from avatar_core.training.bodyclip_model import IMAGE_MEAN, IMAGE_STD
 from avatar_core.training.bodyclip_tokenizer import save_tokenizer
 
 
 def export_bodyclip(
-    model: CLIPModel, weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerFast, folder: Path
+    model: PreTrainedModel, weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> None:
     """Write config.json, model.safetensors (half precision), the tokenizer and preprocessor_config.json.
 
@@ -32,7 +32,7 @@ def export_bodyclip(
     }
     save_file(half, str(folder / "model.safetensors"), metadata={"format": "pt"})
     config = json.loads(model.config.to_json_string(use_diff=False))
-    config |= {"architectures": ["CLIPModel"], "dtype": "float32", "model_type": "clip"}
+    config |= {"architectures": [type(model).__name__], "dtype": "float32", "model_type": model.config.model_type}
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     size = config["vision_config"]["image_size"]
     preprocessor = {

@@ -1,4 +1,4 @@
-"""BodyCLIP's architecture, its auxiliary heads and its losses."""
+"""BodyCLIP's architecture, the readers that training adds, and its losses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
+from avatar_core.bodies.skeleton import NUM_JOINTS
 from avatar_core.training.bodyclip_tokenizer import END_ID, PAD_ID, START_ID
 from avatar_core.training.garments import CATEGORIES, GARMENTS, PATTERNS
 from avatar_core.training.palette import SHADES
 from avatar_core.training.scene import GLOBAL_FACTS, LAYER_FACTS, NUM_COLORS, NUM_FACTS, VIEWS, fact_slot
 from avatar_core.training.view_renderer import CELL_SIZES
 
+_JOINT_QUERIES = 4  # places that the pose is read from
 IMAGE_MEAN: tuple[float, float, float] = (0.5, 0.5, 0.5)
 IMAGE_STD: tuple[float, float, float] = (0.3, 0.3, 0.3)
 
@@ -168,7 +170,9 @@ class FactLoss(nn.Module):
 
     Args:
         sizes: values of each of F facts, the last one for an absent layer.
-        weights: how much each counts.
+        weights: how much each counts within its group.
+        first: facts of the first group; the others are a second one, with a mean of its own, so that many of the
+            one kind do not drown few of the other.
     """
 
     _weight: Tensor
@@ -176,8 +180,9 @@ class FactLoss(nn.Module):
     _size: Tensor
     _start: Tensor
 
-    def __init__(self, sizes: list[int], weights: list[float]) -> None:
+    def __init__(self, sizes: list[int], weights: list[float], first: int) -> None:
         super().__init__()
+        self._groups = (slice(0, first), slice(first, len(sizes)))
         self.register_buffer("_weight", torch.tensor(weights), persistent=False)
         fact = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
         self.register_buffer("_member", nn.functional.one_hot(fact, len(sizes)).float(), persistent=False)
@@ -185,7 +190,7 @@ class FactLoss(nn.Module):
         self.register_buffer("_start", torch.tensor([0, *sizes]).cumsum(0)[:-1], persistent=False)
 
     def forward(self, logits: Tensor, facts: Tensor, known: Tensor) -> Tensor:
-        """Return the weighted mean cross-entropy over known facts.
+        """Return the sum of both groups' weighted mean cross-entropies over known facts.
 
         Args:
             logits: (B, sum of sizes), fact after fact.
@@ -197,7 +202,9 @@ class FactLoss(nn.Module):
         total = (logits.exp() @ self._member).clamp_min(1e-20).log()
         picked = logits.gather(1, self._start + facts.remainder(self._size))
         share = self._weight * known
-        return ((total - picked) * share).sum() / share.sum().clamp_min(1)
+        missed = (total - picked) * share
+        parts = [missed[:, group].sum() / share[:, group].sum().clamp_min(1) for group in self._groups]
+        return parts[0] + parts[1]
 
 
 class FactHeads(nn.Module):
@@ -214,11 +221,12 @@ class FactHeads(nn.Module):
             torch.manual_seed(seed)
             self.classes = nn.Linear(width, sum(sizes))
             self.shape = nn.Linear(width, betas)
+            self.joints = nn.Linear(width, 3 * NUM_JOINTS)
         self.scale = nn.Parameter(torch.tensor(2.0))
-        self._loss = FactLoss(sizes, fact_weights())
+        self._loss = FactLoss(sizes, fact_weights(), len(GLOBAL_FACTS))
 
     def loss(self, features: Tensor, facts: Tensor, known: Tensor) -> Tensor:
-        """Return the weighted mean cross-entropy over known facts.
+        """Return FactLoss's cross-entropy over known facts.
 
         Args:
             features: (B, D) unit embeddings.
@@ -230,6 +238,22 @@ class FactHeads(nn.Module):
     def shape_loss(self, features: Tensor, betas: Tensor) -> Tensor:
         """Return the squared error of the shape vectors (B, S) read from unit embeddings (B, D)."""
         return nn.functional.mse_loss(self.shape(features * self.scale.exp()).float(), betas)
+
+    def joint_loss(self, features: Tensor, joints: Tensor, posed: Tensor) -> Tensor:
+        """Return `joint_error` of the joints read from unit embeddings (B, D)."""
+        return joint_error(self.joints(features * self.scale.exp()), joints, posed)
+
+
+def joint_error(read: Tensor, joints: Tensor, posed: Tensor) -> Tensor:
+    """Return the mean squared error of joints, in units of a third of a metre, over images that show the whole pose.
+
+    Args:
+        read: (B, 66) as read.
+        joints: (B, 22, 3) metres about the pelvis.
+        posed: (B,) bool, which images count.
+    """
+    missed = (read.float() - joints.flatten(1) * 3.0).square().mean(1)
+    return (missed * posed).sum() / posed.sum().clamp_min(1)
 
 
 class TokenReader(nn.Module):
@@ -244,11 +268,12 @@ class TokenReader(nn.Module):
         self.sizes, self._first = sizes, len(GLOBAL_FACTS)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.queries = nn.Parameter(torch.randn(len(CATEGORIES) + len(GLOBAL_FACTS), width) * 0.1)
+            self.queries = nn.Parameter(torch.randn(len(CATEGORIES) + len(GLOBAL_FACTS) + _JOINT_QUERIES, width) * 0.1)
             self.norm = nn.LayerNorm(width)
             self.readers = nn.ModuleList(nn.Linear(width, sum(part)) for part in self._groups())
             self.cells = nn.Linear(width, sum(CELL_SIZES))
-        self._loss = FactLoss(sizes, fact_weights())
+            self.joints = nn.Linear(_JOINT_QUERIES * width, 3 * NUM_JOINTS)
+        self._loss = FactLoss(sizes, fact_weights(), len(GLOBAL_FACTS))
 
     def _groups(self) -> list[list[int]]:
         layers = self.sizes[self._first :]
@@ -257,12 +282,20 @@ class TokenReader(nn.Module):
         return [[size] for size in self.sizes[: self._first]] + parts
 
     def loss(self, tokens: Tensor, facts: Tensor, known: Tensor) -> Tensor:
-        """Return the weighted mean cross-entropy over known facts (B, NUM_FACTS), read from tokens (B, K, W)."""
-        tokens = self.norm(tokens)
-        attention = torch.softmax(tokens @ self.queries.mT, dim=1)
-        pooled = attention.mT @ tokens
+        """Return FactLoss's cross-entropy over known facts (B, NUM_FACTS), read from tokens (B, K, W)."""
+        pooled = self._pool(tokens, slice(0, len(self.readers)))
         logits = torch.cat([reader(pooled[:, index]) for index, reader in enumerate(self.readers)], 1)
         return self._loss(logits, facts, known)
+
+    def _pool(self, tokens: Tensor, queries: slice) -> Tensor:
+        tokens = self.norm(tokens)
+        attention = torch.softmax(tokens @ self.queries[queries].mT, dim=1)
+        return attention.mT @ tokens
+
+    def joint_loss(self, tokens: Tensor, joints: Tensor, posed: Tensor) -> Tensor:
+        """Return `joint_error` of the joints read from tokens (B, K, W)."""
+        pooled = self._pool(tokens, slice(len(self.readers), None))
+        return joint_error(self.joints(pooled.flatten(1)), joints, posed)
 
     def cell_loss(self, tokens: Tensor, cells: Tensor) -> Tensor:
         """Return the cross-entropy of each patch's label shares (B, K, sum of CELL_SIZES) read from its token.

@@ -166,14 +166,15 @@ def draw_shard(body: BodyModel, frames: PoseFrames, config: BankConfig, seed: in
     rays: MeshRays | None = None
     kept: dict[str, list] = {name: [] for name in (
         "betas", "label", "hair", "belly", "normals", "height", "bmi", "pose", "kind", "azimuth", "toward_eye",
-        "regions", "pixel", "face", "bary", "count")}  # fmt: skip
+        "joints", "regions", "pixel", "face", "bary", "count")}  # fmt: skip
     for pose_index in range(config.poses_per_shard):
         betas = sample_betas(body, rng)
         gender, age = (float(betas[body.shape_labels.index(name)]) for name in ("gender", "age"))
         relief = sample_relief(gender > 0.5, age < CHILD_AGE, rng)
         shaped = fields.apply(body.shape(torch.from_numpy(betas)), relief)
         rotations, label = _sample_pose(body, shaped, frames, config, rng)
-        vertices = body.pose(shaped, rotations[None]).vertices[0]
+        posed = body.pose(shaped, rotations[None])
+        vertices, joints = posed.vertices[0], posed.joints[0] - posed.joints[0, 0]
         vertices = vertices - torch.stack([vertices[:, 0].mean(), vertices[:, 1].min(), vertices[:, 2].mean()])
         if rays is None:
             rays = MeshRays(vertices, body.faces)
@@ -195,6 +196,7 @@ def draw_shard(body: BodyModel, frames: PoseFrames, config: BankConfig, seed: in
         cameras = cat_cameras([camera for camera, _ in drawn])
         raster = rays.rasterize(cameras)
         toward = torch.nn.functional.normalize(cameras.eye - cameras.target, dim=-1).numpy()
+        seen_joints = (joints @ cameras.axes().mT).to(torch.float16).numpy()
         for view, (kind, (_, azimuth)) in enumerate(zip(kinds, drawn)):
             face = raster.face[view].reshape(-1).numpy()
             hit = np.flatnonzero(face >= 0)
@@ -202,6 +204,7 @@ def draw_shard(body: BodyModel, frames: PoseFrames, config: BankConfig, seed: in
             kept["kind"].append(kind)
             kept["azimuth"].append(azimuth)
             kept["toward_eye"].append(toward[view])
+            kept["joints"].append(seen_joints[view])
             seen = np.bincount(region_of_face[face[hit]], minlength=len(body.region_names))
             kept["regions"].append(seen.astype(np.uint16))
             kept["count"].append(len(hit))
@@ -220,7 +223,7 @@ def draw_shard(body: BodyModel, frames: PoseFrames, config: BankConfig, seed: in
         "bmi": np.float32,
     }
     arrays: dict[str, np.ndarray] = {name: np.asarray(kept[name], dtype=types[name]) for name in types}
-    arrays |= {name: np.stack(kept[name]) for name in ("betas", "normals", "toward_eye", "regions")}
+    arrays |= {name: np.stack(kept[name]) for name in ("betas", "normals", "toward_eye", "joints", "regions")}
     arrays |= {name: np.concatenate(kept[name]) for name in ("pixel", "face", "bary")}
     arrays["offset"] = np.concatenate([[0], np.cumsum(kept["count"])]).astype(np.int64)
     return arrays
@@ -241,6 +244,7 @@ class GeometryShard:
     kind: np.ndarray  # (N,) index into VIEW_KINDS
     azimuth: np.ndarray  # (N,) radians, 0 in front of the body
     toward_eye: np.ndarray  # (N, 3) unit vector from the body to the eye
+    joints: np.ndarray  # (N, 22, 3) float16 metres about the pelvis: right, up and away in the image
     regions: np.ndarray  # (N, R) pixels that show each region of the body
     offset: np.ndarray  # (N + 1,) first hit pixel of each view
     pixel: np.ndarray  # (M,) uint16 index into the supersampled image

@@ -28,6 +28,7 @@ from avatar_core.training.view_renderer import ViewRenderer, draw_background
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class BankFacts:
     """What bank.json says of a geometry bank."""
@@ -53,6 +54,7 @@ class DrawnImage:
     color: np.ndarray  # (size, size, 3) uint8, premultiplied by the cover
     cover: np.ndarray  # (size, size) uint8, how much of each pixel the body covers
     cells: np.ndarray  # (C, K) uint8, shares of the labels in each cell, as `view_renderer.DrawnView.cells`
+    joints: np.ndarray  # (22, 3) float16, as `GeometryShard.joints`
     scene: Scene
 
 
@@ -96,7 +98,9 @@ class SceneSampler:
         look, archetype = self._looks.sample(scene.body, rng, RAISED_HAIR[int(shard.hair[pose])])
         scene = replace(scene, look=look, archetype=archetype)
         drawn = self._renderer.render(shard, view, look, scene.mode, rng)
-        return DrawnImage(_bytes(drawn.color), _bytes(drawn.cover), _bytes(drawn.cells), scene)
+        return DrawnImage(
+            _bytes(drawn.color), _bytes(drawn.cover), _bytes(drawn.cells), shard.joints[view], scene
+        )
 
 
 def _bytes(shares: np.ndarray) -> np.ndarray:
@@ -110,6 +114,7 @@ class ImageShard:
     colors: np.ndarray  # (N, size, size, 3) uint8, premultiplied
     covers: np.ndarray  # (N, size, size) uint8
     cells: np.ndarray  # (N, C, K) uint8
+    joints: np.ndarray  # (N, 22, 3) float16, as `GeometryShard.joints`
     scenes: list[Scene]
 
     def images(self, seed: int) -> np.ndarray:
@@ -125,7 +130,8 @@ def read_image_shard(path: Path) -> ImageShard:
     """Read one shard, images-*.safetensors with its scenes beside it."""
     arrays = load_file(path)
     lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
-    return ImageShard(arrays["colors"], arrays["covers"], arrays["cells"], [Scene.from_json(line) for line in lines])
+    scenes = [Scene.from_json(line) for line in lines]
+    return ImageShard(arrays["colors"], arrays["covers"], arrays["cells"], arrays["joints"], scenes)
 
 
 def write_image_shards(bank: Path, out: Path, *, shards: int, first: int, size: int, seed: int) -> None:
@@ -151,6 +157,7 @@ def write_image_shards(bank: Path, out: Path, *, shards: int, first: int, size: 
             "colors": np.stack([one.color for one in drawn]),
             "covers": np.stack([one.cover for one in drawn]),
             "cells": np.stack([one.cells for one in drawn]),
+            "joints": np.stack([one.joints for one in drawn]),
         }
         save_file(arrays, partial)
         partial.replace(path)

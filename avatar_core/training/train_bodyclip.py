@@ -1,4 +1,4 @@
-"""Trains BodyCLIP on image shards (see image_shards.py); resumable, sized by steps or by minutes.
+"""Trains BodyCLIP, or its judge, on image shards (see image_shards.py); resumable, sized by steps or by minutes.
 
 The learning rate follows the share of the budget that is used, so a run on a slow or busy machine still ends cooled
 down. Run `python -m avatar_core.training.train_bodyclip --help`.
@@ -14,26 +14,23 @@ import time
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, distributed, nn
-from transformers import CLIPModel
 
 from avatar_core.errors import ConfigError
 from avatar_core.seeds import derive_seed, numpy_generator
+from avatar_core.training.architectures import ARCHITECTURES, Architecture
 from avatar_core.training.bodyclip_batches import Backgrounds, Batch, BatchMaker, ShardPool
 from avatar_core.training.bodyclip_export import export_bodyclip
 from avatar_core.training.bodyclip_model import (
-    BodyClipConfig,
     FactHeads,
     TokenReader,
-    build_bodyclip,
     contradictions,
     contrastive_loss,
     fact_sizes,
-    image_features,
-    text_features,
 )
 from avatar_core.training.captions import Captioner
 from avatar_core.training.image_shards import read_bank_facts
@@ -54,14 +51,16 @@ class TrainConfig:
     warmup: float = 0.03  # share of the budget
     keep_patches: int = 18  # of 36, until `full_from` of the budget
     full_from: float = 0.8
-    seen_weight: float = 5.0  # facts read from images
-    token_weight: float = 3.0  # facts read from patch tokens after layer `tap`
+    seen_weight: float = 3.0  # facts read from images
+    token_weight: float = 2.0  # facts read from patch tokens after layer `tap`
     cell_weight: float = 1.0  # labels read from each patch's token after layer `tap`
     said_weight: float = 1.0  # facts read from captions
     tap: int = 4
-    text_every: int = 3  # captions are read every so many steps only, until `joint_from` of the budget
-    joint_from: float = 0.8
-    shape_weight: float = 2.0
+    text_every: int = 2  # captions are read every so many steps only, until `joint_from` of the budget
+    joint_from: float = 0.75
+    noisy_from: float = 0.3  # of the budget; plain backgrounds before
+    shape_weight: float = 3.0
+    joint_weight: float = 2.0  # the pose, read from images and from patch tokens
     ema: float = 0.998
     bfloat16: bool = False  # matrix products in bfloat16
     backgrounds: int = 2048  # drawn once and reused
@@ -79,7 +78,8 @@ def learning_rate(config: TrainConfig, used: float) -> float:
 
 
 def batch_loss(
-    model: CLIPModel,
+    architecture: Architecture,
+    model: Any,
     heads: FactHeads,
     reader: TokenReader,
     batch: Batch,
@@ -90,7 +90,7 @@ def batch_loss(
 
     `generator` disturbs the words' vectors.
     """
-    towers = _Towers(model, config.word_noise, generator)
+    towers = _Towers(architecture, model, config.word_noise, generator)
     if config.bfloat16:
         halves = {name: one.bfloat16() for name, one in towers.named_parameters()}
         inputs = (batch.pixels.bfloat16(), batch.kept, batch.texts, config.tap)
@@ -103,9 +103,12 @@ def batch_loss(
         "token": reader.loss(tokens, batch.facts, batch.known),
         "cell": reader.cell_loss(tokens, batch.cells),
         "shape": heads.shape_loss(images, batch.betas),
+        "joints": heads.joint_loss(images, batch.joints, batch.posed),
+        "token joints": reader.joint_loss(tokens, batch.joints, batch.posed),
     }
     total = config.seen_weight * parts["seen"] + config.token_weight * parts["token"]
     total = total + config.cell_weight * parts["cell"] + config.shape_weight * parts["shape"]
+    total = total + config.joint_weight * (parts["joints"] + parts["token joints"])
     if spoken is not None:
         texts = torch.nn.functional.normalize(spoken.float(), dim=-1)[batch.order]
         scale = model.logit_scale.clamp(max=4.6).exp()
@@ -119,22 +122,23 @@ def batch_loss(
 class _Towers(nn.Module):
     """Both towers as one function of their parameters, so that a step can run on half-precision copies of them."""
 
-    def __init__(self, model: CLIPModel, word_noise: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, architecture: Architecture, model: Any, word_noise: float, generator: torch.Generator
+    ) -> None:
         super().__init__()
-        self.model, self._noise, self._generator = model, word_noise, generator
+        self._architecture, self.model = architecture, model
+        self._noise, self._generator = word_noise, generator
 
     def forward(
         self, pixels: Tensor, kept: Tensor | None, texts: list[tuple[Tensor, Tensor]], tap: int
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        features, tokens = image_features(self.model, pixels, kept, tap)
-        words = self.model.text_model.embeddings.token_embedding
-        disturbed = words.register_forward_hook(self._disturb)
+        features, tokens = self._architecture.image_features(self.model, pixels, kept, tap)
+        disturbed = self._architecture.words(self.model).register_forward_hook(self._disturb)
         try:
-            spoken = [text_features(self.model, *text) for text in texts]
+            spoken = [self._architecture.text_features(self.model, *text) for text in texts]
         finally:
             disturbed.remove()
         return features, tokens, torch.cat(spoken) if spoken else None
-
 
     def _disturb(self, module: nn.Module, inputs: tuple, vectors: Tensor) -> Tensor:
         noise = torch.randn(vectors.shape, generator=self._generator, dtype=torch.float32)
@@ -149,9 +153,9 @@ class Trainer:
         images: image shards folder; it may grow while training goes on.
         words: vocabulary folder (word_vectors.py), or a CLIP checkpoint to take it from.
         out: run folder, for checkpoint and export.
-        model_config, config, seed: of the run.
+        architecture, config, seed: of the run.
         workers: processes (with torch.distributed ready) that train together.
-        start: checkpoint folder of a BodyCLIP of the same sizes to begin from, in a folder that has none yet.
+        start: checkpoint folder of the same architecture to begin from, in a folder that has none yet.
 
     Raises ConfigError where a worker finds no images.
     """
@@ -162,13 +166,13 @@ class Trainer:
         images: Path,
         words: Path,
         out: Path,
-        model_config: BodyClipConfig,
+        architecture: Architecture,
         config: TrainConfig,
         seed: int,
         workers: int = 1,
         start: Path | None = None,
     ) -> None:
-        self.config, self.seed, self.out, self.workers = config, seed, out, workers
+        self.architecture, self.config, self.seed, self.out, self.workers = architecture, config, seed, out, workers
         self.rank = distributed.get_rank() if workers > 1 else 0
         facts = read_bank_facts(bank)
         archetypes = load_archetypes()
@@ -180,14 +184,15 @@ class Trainer:
                 "needs one; draw more with image_shards"
             )
         self.tokenizer, vectors = read_words(words)
-        self.model = build_bodyclip(model_config, vectors, derive_seed(seed, "model"))
+        self.model = architecture.build(vectors, derive_seed(seed, "model"))
         sizes = fact_sizes(len(archetypes), len(facts.families))
-        self.heads = FactHeads(model_config.projection, sizes, 6, derive_seed(seed, "heads"))
-        self.reader = TokenReader(model_config.vision_width, sizes, derive_seed(seed, "reader"))
+        self.heads = FactHeads(architecture.projection, sizes, 6, derive_seed(seed, "heads"))
+        self.reader = TokenReader(architecture.width, sizes, derive_seed(seed, "reader"))
         self.optimizers = self._make_optimizers()
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        backgrounds = Backgrounds(model_config.image_size, config.backgrounds, numpy_generator(seed, "backgrounds"))
-        self.maker = BatchMaker(self.captioner, self.tokenizer, backgrounds, config.hard_share)
+        size, rng = architecture.image_size, numpy_generator(seed, "backgrounds")
+        self.backgrounds = [Backgrounds(size, config.backgrounds, rng, plain=plain) for plain in (True, False)]
+        self.maker = BatchMaker(self.captioner, self.tokenizer, config.hard_share)
         self.step, self.elapsed = 0, 0.0
         if start is not None:
             begun = load_file(start / "model.safetensors")
@@ -197,7 +202,7 @@ class Trainer:
     def _make_optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
         """Muon for the layers' matrices, AdamW for everything else."""
         config = self.config
-        layers = [*self.model.vision_model.encoder.layers, *self.model.text_model.encoder.layers]
+        layers = self.architecture.layers(self.model)
         matrices = [parameter for layer in layers for parameter in layer.parameters() if parameter.ndim == 2]
         chosen = set(map(id, matrices))
         others = [parameter for parameter in self._parameters() if id(parameter) not in chosen]
@@ -252,14 +257,15 @@ class Trainer:
         """Take one optimiser step at a used share of the budget; return the parts of the loss."""
         config = self.config
         rng = numpy_generator(self.seed, "batch", str(self.step), str(self.rank))
-        keep = config.keep_patches if used < config.full_from else None
+        keep = config.keep_patches if used < config.full_from and self.architecture.drops_patches else None
         talk = used >= config.joint_from or self.step % config.text_every == 0
-        batch = self.maker.make(self.pool.sample(config.batch, rng), rng, keep=keep, talk=talk)
+        behind = self.backgrounds[used >= config.noisy_from]
+        batch = self.maker.make(self.pool.sample(config.batch, rng), behind, rng, keep=keep, talk=talk)
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(config, used) * min((self.step + 1) / 60, 1.0)
         self.model.train()
         generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
-        loss, parts = batch_loss(self.model, self.heads, self.reader, batch, config, generator)
+        loss, parts = batch_loss(self.architecture, self.model, self.heads, self.reader, batch, config, generator)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -340,14 +346,15 @@ def main() -> None:
     parser.add_argument("--bank", type=Path, required=True, help="geometry bank (geometry_bank.py)")
     parser.add_argument("--images", type=Path, required=True, help="image shards (image_shards.py)")
     parser.add_argument("--words", type=Path, default=shipped, help="vocabulary folder; default: the shipped one")
-    parser.add_argument("--start", type=Path, help="BodyCLIP folder whose weights to begin from")
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default="bodyclip", help="what to train")
+    parser.add_argument("--start", type=Path, help="folder of the same architecture whose weights to begin from")
     parser.add_argument("--out", type=Path, required=True, help="run folder: checkpoint and export/")
     parser.add_argument("--steps", type=int, help="budget in steps (reproducible)")
     parser.add_argument("--minutes", type=float, help="budget in minutes of training")
     parser.add_argument("--batch", type=int, default=TrainConfig.batch)
     parser.add_argument("--workers", type=int, default=2, help="processes; steadier than threads on busy machines")
     parser.add_argument("--threads", type=int, default=1, help="threads of each worker")
-    parser.add_argument("--bfloat16", action="store_true", help="matrix products in bfloat16 (faster where AMX is)")
+    parser.add_argument("--bfloat16", action="store_true", help="matrix products in bfloat16 (faster where the processor has it)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if (arguments.steps is None) == (arguments.minutes is None):
@@ -370,7 +377,7 @@ def _work(rank: int, arguments: argparse.Namespace) -> None:
         meeting = f"file://{(arguments.out / 'rendezvous').resolve()}"
         distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=arguments.workers)
     trainer = Trainer(
-        arguments.bank, arguments.images, arguments.words, arguments.out, BodyClipConfig(),
+        arguments.bank, arguments.images, arguments.words, arguments.out, ARCHITECTURES[arguments.architecture],
         TrainConfig(batch=arguments.batch, bfloat16=arguments.bfloat16),
         arguments.seed, arguments.workers, arguments.start,
     )  # fmt: skip

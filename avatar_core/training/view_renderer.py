@@ -33,9 +33,13 @@ CELL_SIZES: tuple[int, int, int] = (len(CELL_REGIONS) + 1, len(CATEGORIES) + 1, 
 """How many labels a cell has: body regions, categories and colours, each with the background last."""
 
 
-def draw_background(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return one background (size, size, 3) float32: white, noise, blurred chessboard, black, gray or a colour."""
-    kind = rng.choice(["white", "noise", "chess", "black", "gray", "color"], p=[0.36, 0.12, 0.18, 0.14, 0.08, 0.12])
+def draw_background(size: int, rng: np.random.Generator, *, plain: bool = False) -> np.ndarray:
+    """Return one background (size, size, 3) float32: white, noise, blurred chessboard, black, gray or a colour.
+
+    plain: neither noise nor chessboard.
+    """
+    kinds = ["white", "noise", "chess", "black", "gray", "color"]
+    kind = rng.choice(kinds, p=[0.5, 0.0, 0.0, 0.2, 0.12, 0.18] if plain else [0.36, 0.12, 0.18, 0.14, 0.08, 0.12])
     if kind == "white":
         return np.ones((size, size, 3), np.float32)
     if kind == "black":

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from avatar_core.bodies.skeleton import JOINT_INDEX, NUM_JOINTS
 from avatar_core.bodies.surface_chart import SurfaceChart
 from avatar_core.training.garments import CATEGORY_INDEX
 from avatar_core.training.geometry_bank import VIEW_KINDS, BankConfig, draw_shard, read_shard, sample_betas
@@ -63,6 +64,19 @@ def test_close_views_look_at_their_part(body, motions):
         assert np.median(share) > 0.15, (kind, share)
 
 
+def test_joints_lie_where_the_view_shows_the_body(data):
+    """The head is above the pelvis in the image, and seen from behind the left hand is on the left."""
+    bank, _ = data
+    shard = read_shard(next(bank.glob("shard-*.safetensors")))
+    upright = shard.joints[:, JOINT_INDEX["head"], 1]
+    assert shard.joints.shape == (len(shard.kind), NUM_JOINTS, 3)
+    assert (upright > 0.3).all()
+    facing = np.cos(shard.azimuth)
+    left = shard.joints[:, JOINT_INDEX["left_shoulder"], 0].astype(float)
+    seen = np.abs(facing) > 0.5
+    assert (np.sign(left[seen]) == np.sign(facing[seen])).all()
+
+
 def test_a_red_shirt_shows_red_where_the_chest_is(body, painter, data):
     bank, _ = data
     shard = read_shard(next(bank.glob("shard-*.safetensors")))
@@ -92,6 +106,7 @@ def test_image_shards_hold_an_image_a_cover_and_a_scene_each(data):
     assert shard.images(0).shape == (16, 96, 96, 3)
     assert shard.covers.shape == (16, 96, 96)
     assert shard.cells.shape == (16, 36, sum(CELL_SIZES))
+    assert shard.joints.shape == (16, NUM_JOINTS, 3)
     bare = shard.covers == 255
     np.testing.assert_array_equal(shard.images(0)[bare], shard.colors[bare])
     assert len(shard.scenes) == 16

@@ -11,8 +11,10 @@ import torch
 
 import avatar_core
 from avatar_core.errors import ConfigError
+from avatar_core.bodies.skeleton import JOINT_INDEX, NUM_JOINTS
 from avatar_core.perception import load_encoder
-from avatar_core.training.bodyclip_batches import augment, choose_patches, known_facts
+from avatar_core.training.architectures import BodyClip, Judge
+from avatar_core.training.bodyclip_batches import augment, choose_patches, known_facts, mirror_joints
 from avatar_core.training.bodyclip_model import (
     BodyClipConfig,
     FactHeads,
@@ -23,6 +25,7 @@ from avatar_core.training.bodyclip_model import (
     contrastive_loss,
     fact_sizes,
     image_features,
+    joint_error,
 )
 from avatar_core.training.captions import Captioner
 from avatar_core.training.evaluate_bodyclip import (
@@ -45,6 +48,10 @@ from avatar_core.training.word_vectors import grammar_words
 SMALL = BodyClipConfig(
     vision_width=32, vision_layers=2, text_width=32, text_layers=1, context=32, projection=16
 )  # fmt: skip
+ARCHITECTURES = {
+    "bodyclip": BodyClip(SMALL),
+    "judge": Judge(widths=(16, 32, 32), depths=(1, 1, 1), text_layers=1, context=32, projection=16),
+}
 CONFIG = TrainConfig(batch=8, tap=1, held_out_shards=1, learning_rate=1e-3, backgrounds=20)
 
 
@@ -106,13 +113,14 @@ def test_facts_are_read_as_cross_entropy_of_each():
     sizes = [3, 2, 4]
     logits, known = torch.randn(5, 9), torch.rand(5, 3) < 0.7
     facts = torch.stack([torch.randint(-1, size - 1, (5,)) for size in sizes], 1)
-    weights = torch.tensor([1.0, 3.0, 0.5])
+    weights = torch.tensor([1.0, 3.0, 0.5])  # of a group of two facts and a group of one
     own = torch.stack([
         torch.nn.functional.cross_entropy(part, facts[:, slot] % size, reduction="none")
         for slot, (part, size) in enumerate(zip(logits.split(sizes, 1), sizes))
     ], 1)  # fmt: skip
-    expected = (own * weights)[known].sum() / (weights * known).sum()
-    torch.testing.assert_close(FactLoss(sizes, weights.tolist())(logits, facts, known), expected)
+    missed, share = own * weights * known, weights * known
+    expected = missed[:, :2].sum() / share[:, :2].sum() + missed[:, 2].sum() / share[:, 2].sum()
+    torch.testing.assert_close(FactLoss(sizes, weights.tolist(), 2)(logits, facts, known), expected)
 
 
 def test_cells_without_labels_teach_nothing():
@@ -128,6 +136,24 @@ def test_cells_without_labels_teach_nothing():
     reader.cell_loss(tokens, cells).backward()
     assert both[1].abs().sum() > 0
     assert tokens.grad[1].abs().sum() == 0
+
+
+def test_a_mirrored_pose_is_the_same_pose_with_sides_changed():
+    joints = torch.randn(2, NUM_JOINTS, 3)
+    mirrored = mirror_joints(joints)
+    left, right = JOINT_INDEX["left_wrist"], JOINT_INDEX["right_wrist"]
+    torch.testing.assert_close(mirrored[:, left], joints[:, right] * torch.tensor([-1.0, 1.0, 1.0]))
+    torch.testing.assert_close(mirrored[:, JOINT_INDEX["head"], 1:], joints[:, JOINT_INDEX["head"], 1:])
+    torch.testing.assert_close(mirror_joints(mirrored), joints)
+
+
+def test_joints_count_only_where_the_pose_is_seen():
+    joints = torch.randn(2, NUM_JOINTS, 3)
+    read = (3 * joints).flatten(1).clone()
+    assert joint_error(read, joints, torch.tensor([True, True])) == 0
+    read[1] += 5
+    assert joint_error(read, joints, torch.tensor([True, False])) == 0
+    assert joint_error(read, joints, torch.tensor([True, True])) == pytest.approx(12.5)
 
 
 def test_augmentation_keeps_colours_recognisable():
@@ -220,7 +246,7 @@ def test_the_rate_warms_up_and_cools_down():
 
 def _train(data, words, out, steps, budget):
     bank, images = data
-    trainer = Trainer(bank, images, words, out, SMALL, CONFIG, seed=5)
+    trainer = Trainer(bank, images, words, out, ARCHITECTURES["bodyclip"], CONFIG, seed=5)
     for _ in range(steps):
         trainer.train_step(trainer.step / budget)
     trainer.save()
@@ -229,13 +255,14 @@ def _train(data, words, out, steps, budget):
 
 def test_words_are_disturbed_in_training_only(data, words, tmp_path):
     bank, images = data
-    trainer = Trainer(bank, images, words, tmp_path, SMALL, CONFIG, seed=5)
+    trainer = Trainer(bank, images, words, tmp_path, ARCHITECTURES["bodyclip"], CONFIG, seed=5)
     rng = np.random.default_rng(0)
-    batch = trainer.maker.make(trainer.pool.sample(8, rng), rng, keep=18)
+    batch = trainer.maker.make(trainer.pool.sample(8, rng), trainer.backgrounds[0], rng, keep=18)
 
     def said(noise, seed):
         config, generator = replace(CONFIG, word_noise=noise), torch.Generator().manual_seed(seed)
-        return batch_loss(trainer.model, trainer.heads, trainer.reader, batch, config, generator)[1]["said"]
+        parts = trainer.architecture, trainer.model, trainer.heads, trainer.reader
+        return batch_loss(*parts, batch, config, generator)[1]["said"]
 
     calm = said(0.0, 1)
     assert said(0.0, 2) == calm
@@ -253,12 +280,13 @@ def test_an_interrupted_run_continues_where_it_was(data, words, tmp_path):
         torch.testing.assert_close(resumed.model.state_dict()[name], value, msg=name)
 
 
-def test_training_lowers_the_loss_and_exports_an_encoder(data, words, tmp_path):
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_training_lowers_the_loss_and_exports_an_encoder(data, words, tmp_path, architecture):
     bank, images = data
     config = replace(CONFIG, learning_rate=3e-3, text_every=1, keep_patches=36)
-    trainer = Trainer(bank, images, words, tmp_path, SMALL, config, seed=1)
+    trainer = Trainer(bank, images, words, tmp_path, ARCHITECTURES[architecture], config, seed=1)
     losses = [trainer.train_step(0.3) for _ in range(60)]
-    for name in ("seen", "said", "token", "cell"):
+    for name in ("seen", "said", "token", "cell", "joints", "token joints"):
         course = [one[name] for one in losses]
         assert np.mean(course[-10:]) < 0.9 * np.mean(course[:10]), (name, course)
     trainer.save()
@@ -271,7 +299,7 @@ def test_training_lowers_the_loss_and_exports_an_encoder(data, words, tmp_path):
 def test_too_few_images_are_an_error(data, words, tmp_path):
     bank, images = data
     with pytest.raises(ConfigError, match="too few shards: 9 are held out"):
-        Trainer(bank, images, words, tmp_path, SMALL, replace(CONFIG, held_out_shards=9), seed=1)
+        Trainer(bank, images, words, tmp_path, ARCHITECTURES["bodyclip"], replace(CONFIG, held_out_shards=9), seed=1)
 
 
 @pytest.mark.slow
