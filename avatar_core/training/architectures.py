@@ -20,10 +20,25 @@ from avatar_core.training.bodyclip_tokenizer import PAD_ID
 class Architecture(Protocol):
     """What training needs of a kind of model."""
 
-    image_size: int
-    width: int  # of the patches' tokens
-    projection: int  # of the embeddings
-    drops_patches: bool  # whether it can look at some patches only
+    @property
+    def image_size(self) -> int:
+        """Pixels a side."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Of the patches' tokens."""
+        ...
+
+    @property
+    def projection(self) -> int:
+        """Of the embeddings."""
+        ...
+
+    @property
+    def drops_patches(self) -> bool:
+        """Whether it can look at some patches only."""
+        ...
 
     def build(self, words: Tensor, seed: int) -> Any:
         """Return a fresh model, the same for the same seed, with fixed words' vectors (V, text width)."""
@@ -112,8 +127,8 @@ class Judge:
         vision = ConvNextConfig(
             image_size=self.image_size, patch_size=4, num_stages=len(self.widths), hidden_sizes=list(self.widths),
             depths=list(self.depths), layer_scale_init_value=0.3,
-            hidden_size=self.width,  # where VisionTextDualEncoderModel looks for the width
         )  # fmt: skip
+        vision.hidden_size = self.width  # type: ignore[attr-defined]  # where the dual encoder looks for the width
         text = BertConfig(
             vocab_size=len(words), hidden_size=text_width, intermediate_size=4 * text_width,
             num_hidden_layers=self.text_layers, num_attention_heads=max(text_width // 32, 1),

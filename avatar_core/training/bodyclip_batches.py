@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from avatar_core.bodies.skeleton import JOINT_INDEX, JOINT_NAMES
+from avatar_core.priors.motion_data import MIRROR_JOINTS
 from avatar_core.training.bodyclip_model import IMAGE_MEAN, IMAGE_STD
 from avatar_core.training.captions import Captioner
 from avatar_core.training.garments import CATEGORIES
@@ -100,13 +100,9 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return images.clamp_(0, 1)
 
 
-_SIDES = {"left": "right", "right": "left"}
-_MIRRORED = [JOINT_INDEX["_".join(_SIDES.get(part, part) for part in name.split("_"))] for name in JOINT_NAMES]
-
-
 def mirror_joints(joints: Tensor) -> Tensor:
     """Return the joints (B, 22, 3) of mirrored images: left is right, and right is left."""
-    return joints[:, _MIRRORED] * torch.tensor([-1.0, 1.0, 1.0])
+    return joints[:, MIRROR_JOINTS] * torch.tensor([-1.0, 1.0, 1.0])
 
 
 def _channels_first(images: Tensor) -> Tensor:

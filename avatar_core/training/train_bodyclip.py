@@ -354,7 +354,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=TrainConfig.batch)
     parser.add_argument("--workers", type=int, default=2, help="processes; steadier than threads on busy machines")
     parser.add_argument("--threads", type=int, default=1, help="threads of each worker")
-    parser.add_argument("--bfloat16", action="store_true", help="matrix products in bfloat16 (faster where the processor has it)")
+    parser.add_argument("--bfloat16", action="store_true", help="matrix products in bfloat16 (where the processor can)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if (arguments.steps is None) == (arguments.minutes is None):

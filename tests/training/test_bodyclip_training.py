@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import avatar_core
-from avatar_core.errors import ConfigError
 from avatar_core.bodies.skeleton import JOINT_INDEX, NUM_JOINTS
+from avatar_core.errors import ConfigError
 from avatar_core.perception import load_encoder
 from avatar_core.training.architectures import BodyClip, Judge
 from avatar_core.training.bodyclip_batches import augment, choose_patches, known_facts, mirror_joints
