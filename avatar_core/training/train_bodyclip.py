@@ -210,7 +210,8 @@ class Trainer:
             {"params": [one for one in others if one.ndim >= 2], "weight_decay": config.weight_decay},
             {"params": [one for one in others if one.ndim < 2], "weight_decay": 0.0},
         ]
-        muon = Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay)
+        precision = torch.bfloat16 if config.bfloat16 else torch.float32
+        muon = Muon(matrices, config.learning_rate, weight_decay=config.weight_decay, precision=precision)
         return muon, torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
 
     def _parameters(self) -> list[torch.nn.Parameter]:

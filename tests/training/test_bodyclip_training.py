@@ -207,10 +207,11 @@ def test_linear_readers_find_what_vectors_hold_and_no_more(data):
     assert linear_readers(features, scenes)["linear reader of sex (2 values)"] > 0.95
 
 
-def test_muon_steps_are_orthogonal_whatever_the_gradient_s_scale():
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_muon_steps_are_orthogonal_whatever_the_gradient_s_scale(precision):
     tall, wide, idle = (torch.nn.Parameter(torch.zeros(*size)) for size in ((12, 6), (6, 12), (6, 6)))
     generator = torch.Generator().manual_seed(0)
-    optimizer = Muon([tall, wide, idle], lr=0.1)
+    optimizer = Muon([tall, wide, idle], lr=0.1, precision=precision)
     tall.grad = torch.randn(12, 6, generator=generator) * 1e-4
     wide.grad = torch.randn(6, 12, generator=generator) * 1e4
     optimizer.step()
