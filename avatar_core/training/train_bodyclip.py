@@ -55,6 +55,7 @@ class TrainConfig:
     token_weight: float = 2.0  # facts read from patch tokens after layer `tap`
     cell_weight: float = 1.0  # labels read from each patch's token after layer `tap`
     said_weight: float = 1.0  # facts read from captions
+    contrast_weight: float = 2.0
     tap: int = 4
     text_every: int = 2  # captions are read every so many steps only, until `joint_from` of the budget
     joint_from: float = 0.75
@@ -115,7 +116,7 @@ def batch_loss(
         wrong = contradictions(batch.facts, batch.claims, batch.claimed)
         parts["contrast"] = contrastive_loss(images, texts, scale, wrong)
         parts["said"] = heads.loss(texts, batch.claims, batch.claimed)
-        total = total + parts["contrast"] + config.said_weight * parts["said"]
+        total = total + config.contrast_weight * parts["contrast"] + config.said_weight * parts["said"]
     return total, {name: part.item() for name, part in parts.items()}
 
 
