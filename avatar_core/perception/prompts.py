@@ -67,8 +67,36 @@ def names_clothes_only(text: str) -> bool:
 
 
 def motion_prompt(text: str) -> str:
-    """Return the prompt for a motion ("running" or "is running" or "a person is running")."""
+    """Return the prompt for a motion ("running", "is running", "runs" or "a person is running")."""
     words = " ".join(text.split()).rstrip(".")
     if _DETERMINED.match(words) or sex_word(words) is not None:
         return f"a 3d rendering of {with_article(words)} in unreal engine"
+    if _THIRD_PERSON.match(words):
+        return f"a rendered 3d man {words}"
     return f"a rendered 3d man is {words.removeprefix('is ')}"
+
+
+_THIRD_PERSON = re.compile(r"(?!is\b)\w+[^s\W]s\b")
+_THEN = re.compile(r"[\s,;]*\b(?:and\s+|but\s+)?(?:then|afterwards|after that|followed by)\b[\s,;]*", re.IGNORECASE)
+
+
+def split_actions(text: str) -> tuple[str, ...]:
+    """Split a motion prompt into the actions that follow each other ("walks, then waves": "walks" and "waves").
+
+    An action without a subject of its own takes that of the first: "a man runs and then jumps" is "a man runs" and
+    "a man jumps".
+    """
+    parts = [part.strip(" ,;.") for part in _THEN.split(" ".join(text.split()))]
+    actions = [part for part in parts if part]
+    if len(actions) < 2:
+        return (text,)
+    subject = _SUBJECT.match(actions[0])
+    if subject is None:
+        return tuple(actions)
+    later = (part if _DETERMINED.match(part) else subject[0] + part.removeprefix("is ") for part in actions[1:])
+    return (actions[0], *later)
+
+
+_SUBJECT = re.compile(
+    r"^(?:a|an|the|some|one)\s+(?:\w+\s+)*?(?:person|man|woman|boy|girl|human|character|figure)\s+(?:is\s+)?"
+)

@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--judge", required=True, help="judges: another encoder than the one that guides")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures, the sheet and guidance.json")
     parser.add_argument("--every", type=int, default=1, help="take every so-many-th prompt only")
+    parser.add_argument("--first", type=int, default=0, help="number of the first prompt to take, to share out work")
     parser.add_argument("--steps", type=int, help="gradient steps; default: the draft preset's")
     parser.add_argument("--no-search", action="store_true", help="gradient alone, without the search before it")
     parser.add_argument("--seed", type=int, default=1)
@@ -143,7 +144,7 @@ def main() -> None:
         config = config.model_copy(update={"steps": arguments.steps})
     arguments.out.mkdir(parents=True, exist_ok=True)
     context = StageContext(load_body("anny"), load_encoder(arguments.encoder))
-    prompts = read_prompts()[:: arguments.every]
+    prompts = read_prompts()[arguments.first :: arguments.every]
     pictures, right, asked = [], 0, 0
     for number, prompt in enumerate(prompts):
         dressed = _kept(arguments.out / f"{prompt.text.replace(' ', '-')}.npz", prompt, config, arguments.seed, context)

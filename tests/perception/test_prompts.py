@@ -1,4 +1,6 @@
-from avatar_core.perception.prompts import appearance_prompts, motion_prompt, sex_word, shape_prompt
+import pytest
+
+from avatar_core.perception.prompts import appearance_prompts, motion_prompt, sex_word, shape_prompt, split_actions
 
 
 def test_shape_prompts_get_an_article_once():
@@ -28,3 +30,21 @@ def test_motions_become_sentences():
     assert motion_prompt("is running") == "a rendered 3d man is running"
     assert motion_prompt("running") == "a rendered 3d man is running"
     assert motion_prompt("a person is kicking") == "a 3d rendering of a person is kicking in unreal engine"
+    assert motion_prompt("walks slowly") == "a rendered 3d man walks slowly"
+    assert motion_prompt("discussing") == "a rendered 3d man is discussing"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "actions"),
+    [
+        ("walking", ("walking",)),
+        ("walks, then waves", ("walks", "waves")),
+        ("running and then jumping then bowing.", ("running", "jumping", "bowing")),
+        ("a man is running, then is jumping", ("a man is running", "a man is jumping")),
+        ("a tall woman sits, followed by standing up", ("a tall woman sits", "a tall woman standing up")),
+        ("strengthening exercises", ("strengthening exercises",)),
+        ("then", ("then",)),
+    ],
+)
+def test_a_prompt_is_split_into_the_actions_that_follow_each_other(prompt, actions):
+    assert split_actions(prompt) == actions

@@ -4,16 +4,19 @@ import pytest
 import torch
 
 from avatar_core.bodies import load_body
-from avatar_core.bodies.rotations import axis_angle_to_matrix
+from avatar_core.bodies.rotations import axis_angle_to_matrix, geodesic_angle
 from avatar_core.errors import ArtifactError, DivergenceError
 from avatar_core.perception.encoder import load_encoder
 from avatar_core.priors.kinematics import forward_kinematics, heading_angle
+from avatar_core.priors.motion_editing import OVERLAP
 from avatar_core.priors.motion_objective import movement, pose_loss, pose_vectors
 from avatar_core.priors.motion_vae import MotionVAE
 from avatar_core.stages import candidate_poses, motion
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.candidate_poses import CandidatePoses
 from avatar_core.stages.motion import Config, Motion
+from avatar_core.stages.motion_generators.base import Problem
+from avatar_core.stages.motion_generators.interpolation import Interpolation
 from avatar_core.storage.store import ArtifactStore
 
 PROMPT = "a person is running"
@@ -99,6 +102,71 @@ def test_a_killed_motion_goes_on_exactly(candidates, context, result, tmp_path):
     assert again.history == result.history
 
 
+def test_the_three_generators_make_three_motions(candidates, context, result):
+    made = {"full": result}
+    for method in ("interpolation", "baseline"):
+        config = QUICK.model_copy(update={"method": method})
+        made[method] = motion.run(candidates, PROMPT, config=config, seed=0, context=context)
+    assert {one.poses.shape for one in made.values()} == {(60, 22, 3)}
+    assert not torch.equal(made["full"].poses, made["baseline"].poses)
+    assert set(made["baseline"].history[0]) == {"step", "loss", "pose", "prior"}
+    assert set(made["full"].history[0]) == {"step", "loss", "pose", "prior", "movement", "clip"}
+    assert (made["interpolation"].starts, made["interpolation"].history) == ((-1,), [])
+
+
+def test_interpolation_meets_every_candidate_and_comes_back(candidates, context):
+    draft = Interpolation(Problem(candidates.poses, PROMPT, context), QUICK, 0).result()
+    vectors = pose_vectors(draft.rotations)
+    wanted = pose_vectors(axis_angle_to_matrix(candidates.poses))
+    assert pose_loss(vectors[None], wanted).item() < 0.01
+    steps = (vectors[1:] - vectors[:-1]).norm(dim=-1)
+    assert (vectors[0] - vectors[-1]).norm() < 2 * steps.max()
+
+
+def test_without_search_the_seed_draws_the_start(candidates, context):
+    config = QUICK.model_copy(update={"method": "baseline", "search": False, "steps": 0})
+    first, again, other = (motion.run(candidates, PROMPT, config=config, seed=s, context=context) for s in (0, 0, 1))
+    assert first.starts == (-1,)
+    assert torch.equal(first.poses, again.poses)
+    assert not torch.equal(first.poses, other.poses)
+
+
+def test_several_actions_follow_each_other(context, tmp_path):
+    prompt = "walking, then squatting"
+    candidates = candidate_poses.run(prompt, config=candidate_poses.Config(count=3), seed=0, context=context)
+    assert candidates.actions == (0, 0, 0, 1, 1, 1)
+    checkpoint = ArtifactStore(str(tmp_path)).checkpoints("motion", "0" * 32)
+    straight = motion.run(candidates, prompt, config=QUICK, seed=0, context=context)
+    assert len(straight.poses) == len(straight.translation) == 120 - OVERLAP
+    assert len(straight.starts) == 2
+    pelvis = straight.translation[:, 1]
+    assert pelvis[90:].min() < pelvis[:40].min() - 0.1
+
+    class Killed(Exception):
+        pass
+
+    def die_in_the_second_action(done: int, total: int, note: str) -> None:
+        if total == 2 * QUICK.steps and done == QUICK.steps + 3:
+            raise Killed
+
+    broken = replace(context, checkpoint=checkpoint, progress=die_in_the_second_action)
+    with pytest.raises(Killed):
+        motion.run(candidates, prompt, config=QUICK, seed=0, context=broken)
+    resumed = motion.run(candidates, prompt, config=QUICK, seed=0, context=replace(context, checkpoint=checkpoint))
+    assert torch.equal(resumed.poses, straight.poses)
+    with pytest.raises(ArtifactError, match="not of this motion prompt"):
+        motion.run(candidates, "walking", config=QUICK, seed=0, context=context)
+
+
+def test_a_loop_ends_where_it_begins(candidates, context):
+    looped = motion.run(candidates, PROMPT, config=QUICK.model_copy(update={"loop": True}), seed=0, context=context)
+    assert looped.loops
+    assert 24 <= len(looped.poses) <= 60
+    local = axis_angle_to_matrix(looped.poses)[:, 1:]
+    usual = geodesic_angle(local[1:], local[:-1]).mean(1)
+    assert geodesic_angle(local[-1], local[0]).mean() < 1.5 * usual.max()
+
+
 def test_no_steps_give_the_codebook_entry_as_it_is(candidates, context):
     found = motion.run(candidates, PROMPT, config=QUICK.model_copy(update={"steps": 0}), seed=0, context=context)
     assert found.score == pytest.approx(found.score_before)
@@ -106,7 +174,7 @@ def test_no_steps_give_the_codebook_entry_as_it_is(candidates, context):
 
 
 def test_candidates_that_are_not_finite_are_reported(candidates, context):
-    broken = CandidatePoses(torch.full_like(candidates.poses, float("nan")), candidates.scores, candidates.entries)
+    broken = replace(candidates, poses=torch.full_like(candidates.poses, float("nan")))
     with pytest.raises(DivergenceError, match="another seed"):
         motion.run(broken, PROMPT, config=QUICK, seed=0, context=context)
 
@@ -130,7 +198,7 @@ def test_a_motion_survives_the_disk(result, tmp_path):
     loaded = Motion.load(tmp_path)
     assert torch.equal(loaded.poses, result.poses)
     assert torch.equal(loaded.translation, result.translation)
-    assert (loaded.score, loaded.start, loaded.history) == (result.score, result.start, result.history)
+    assert (loaded.score, loaded.starts, loaded.history) == (result.score, result.starts, result.history)
 
 
 def test_a_damaged_motion_is_refused(tmp_path):

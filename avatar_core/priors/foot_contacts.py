@@ -1,0 +1,168 @@
+"""When feet stand, how far they slide, and how to keep them where they stand.
+
+All of it works on the 22-joint skeleton: a foot stands while its toe or ankle joint is as low as in standing and slow.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, pad
+
+from avatar_core.bodies.rotations import axis_angle_to_matrix, rotation_between
+from avatar_core.bodies.skeleton import JOINT_INDEX, PARENTS, global_rotations, joint_positions
+
+LEGS = tuple(
+    tuple(JOINT_INDEX[f"{side}_{part}"] for part in ("hip", "knee", "ankle", "foot")) for side in ("left", "right")
+)
+"""Hip, knee, ankle and toe joints of the left and the right leg."""
+CLEARANCE = 0.04
+"""Metres above its height in standing up to which a joint of the foot counts as standing."""
+SLOW = 0.45
+"""Metres a second below which it does."""
+SHORTEST = 4
+"""Frames that a foot stands at least; shorter contacts, and shorter gaps between two, are noise."""
+EASE = 4
+"""Frames over which a foot comes to its place and leaves it."""
+GIVE = 0.999
+"""Part of its length that a leg may be stretched to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contacts:
+    """Which feet stand when."""
+
+    standing: Tensor
+    """(T, 2) bool, left and right."""
+    speed: Tensor
+    """(T, 2) horizontal speed of the foot's slower joint, metres a second."""
+
+
+def sole_heights(rest_joints: Tensor) -> Tensor:
+    """Heights (2, 2) of ankle and toe joints over the ground in standing, left and right, metres.
+
+    rest_joints: (22, 3) of the T-pose, whose lowest joints are the toes'. Their own height over the sole is not in the
+    skeleton, and is none here: a motion of the priors has its lowest joint on the ground.
+    """
+    lowest = rest_joints[:, 1].min()
+    return torch.stack([rest_joints[[ankle, foot], 1] - lowest for _, _, ankle, foot in LEGS])
+
+
+def find_contacts(joints: Tensor, rest_joints: Tensor, fps: int) -> Contacts:
+    """Tell which feet stand.
+
+    Args:
+        joints: (T, 22, 3) metres, ground at y = 0.
+        rest_joints: (22, 3) of the T-pose, metres.
+        fps: frames a second.
+    """
+    parts = torch.stack([joints[:, [ankle, foot]] for _, _, ankle, foot in LEGS], 1)  # (T, 2 sides, 2 parts, 3)
+    moved = (parts[1:, ..., [0, 2]] - parts[:-1, ..., [0, 2]]).norm(dim=-1) * fps
+    speed = torch.cat([moved[:1], (moved[1:] + moved[:-1]) / 2, moved[-1:]]) if len(moved) else parts[..., 0] * 0
+    low = parts[..., 1] < sole_heights(rest_joints) + CLEARANCE
+    standing = (low & (speed < SLOW)).any(-1)
+    return Contacts(_steady(standing), torch.where(low, speed, speed.amax(-1, keepdim=True)).amin(-1))
+
+
+def _steady(standing: Tensor) -> Tensor:
+    """Close gaps of contacts (T, 2) shorter than SHORTEST frames, then drop contacts shorter than that."""
+    closed = _runs(standing, value=False, at_least=SHORTEST)
+    return ~_runs(~closed, value=False, at_least=SHORTEST) & closed
+
+
+def _runs(flags: Tensor, *, value: bool, at_least: int) -> Tensor:
+    """Turn inner runs of `value` in flags (T, 2) that are shorter than `at_least` frames; those at the ends stay."""
+    found = flags.clone()
+    for side in range(flags.shape[1]):
+        for start, stop in _spans(flags[:, side] == value):
+            if stop - start < at_least and start > 0 and stop < len(flags):
+                found[start:stop, side] = not value
+    return found
+
+
+def _spans(flags: Tensor) -> list[tuple[int, int]]:
+    """First and one past the last index of each run of true in flags (T,)."""
+    edges = torch.diff(pad(flags.int(), (1, 1)))
+    return list(zip((edges == 1).nonzero()[:, 0].tolist(), (edges == -1).nonzero()[:, 0].tolist()))
+
+
+def foot_skate(joints: Tensor, rest_joints: Tensor, fps: int) -> float:
+    """Mean slide of a standing foot from one frame to the next, millimetres; 0 where none stands.
+
+    joints: (T, 22, 3) metres, ground at y = 0; rest_joints: (22, 3).
+    """
+    contacts = find_contacts(joints, rest_joints, fps)
+    slides = contacts.speed[contacts.standing] / fps
+    return float(slides.mean() * 1000) if len(slides) else 0.0
+
+
+def plant_feet(rotations: Tensor, translation: Tensor, rest_joints: Tensor, fps: int) -> tuple[Tensor, Tensor]:
+    """Keep standing feet where they stand: the pelvis takes up the slide that they share, the legs the rest.
+
+    Args:
+        rotations: (T, 22, 3, 3) local.
+        translation: (T, 3) pelvis, metres, ground at y = 0.
+        rest_joints: (22, 3) of the T-pose, metres.
+        fps: frames a second.
+    Returns:
+        both, corrected; feet keep their attitude, and the pelvis its height.
+    """
+    world = global_rotations(rotations)
+    joints = joint_positions(world, rest_joints, translation)
+    standing = find_contacts(joints, rest_joints, fps).standing
+    translation = translation + _shared_slide(joints, standing)
+    joints = joint_positions(world, rest_joints, translation)
+    world = world.clone()
+    for side, leg in enumerate(LEGS):
+        goal = _places(joints[:, leg[2]], standing[:, side])
+        _reach(world, joints, leg, goal)
+    local = rotations.clone()
+    for leg in LEGS:
+        for joint in leg[:3]:
+            local[:, joint] = world[:, PARENTS[joint]].mT @ world[:, joint]
+    return local, translation
+
+
+def _shared_slide(joints: Tensor, standing: Tensor) -> Tensor:
+    """What the pelvis must move (T, 3) so that the feet that stand do not slide on the average."""
+    ankles = joints[:, [leg[2] for leg in LEGS]]
+    steps = ankles[1:] - ankles[:-1]
+    both = (standing[1:] & standing[:-1]).float()[..., None]
+    slide = (steps * both).sum(1) / both.sum(1).clamp_min(1.0)
+    slide[:, 1] = 0.0
+    return torch.cat([torch.zeros_like(slide[:1]), -slide.cumsum(0)])
+
+
+def _places(ankle: Tensor, standing: Tensor) -> Tensor:
+    """Where an ankle (T, 3) should be: in each contact at that contact's middle place, eased in and out, no higher."""
+    shift = torch.zeros_like(ankle)
+    rise = (torch.arange(EASE, dtype=ankle.dtype)[:, None] + 1) / (EASE + 1)
+    for start, stop in _spans(standing):
+        missed = ankle[start:stop].median(0).values - ankle[start:stop]
+        before, after = min(EASE, start), min(EASE, len(ankle) - stop)
+        shift[start:stop] += missed
+        shift[start - before : start] += rise[EASE - before :] * missed[0]
+        shift[stop : stop + after] += rise.flip(0)[:after] * missed[-1]
+    shift[:, 1] = 0.0
+    return ankle + shift
+
+
+def _reach(world: Tensor, joints: Tensor, leg: tuple[int, ...], goal: Tensor) -> None:
+    """Turn a leg's thigh and shin in `world` (T, 22, 3, 3), in place, so that its ankle comes to `goal` (T, 3)."""
+    hip, knee, ankle, _ = leg
+    thigh, shin = joints[:, knee] - joints[:, hip], joints[:, ankle] - joints[:, knee]
+    upper, lower = thigh.norm(dim=-1), shin.norm(dim=-1)
+    wanted = goal - joints[:, hip]
+    length = wanted.norm(dim=-1).clamp(max=GIVE * (upper + lower)).clamp(min=1.001 * (upper - lower).abs() + 1e-4)
+    hinge = torch.linalg.cross(thigh, shin)
+    bent = hinge.norm(dim=-1, keepdim=True) > 1e-4
+    across = world[:, PARENTS[hip]] @ torch.tensor([1.0, 0.0, 0.0], dtype=world.dtype)
+    hinge = normalize(torch.where(bent, hinge, across), dim=-1)
+    now = torch.atan2((torch.linalg.cross(thigh, shin) * hinge).sum(-1), (thigh * shin).sum(-1))
+    cosine = (length.square() - upper.square() - lower.square()) / (2 * upper * lower)
+    turn = torch.acos(cosine.clamp(-1, 1)) - now
+    bend = axis_angle_to_matrix(hinge * turn[:, None])
+    reached = thigh + (bend @ shin[..., None])[..., 0]
+    swing = rotation_between(normalize(reached, dim=-1), normalize(wanted, dim=-1))
+    world[:, knee] = swing @ bend @ world[:, knee]
+    world[:, hip] = swing @ world[:, hip]

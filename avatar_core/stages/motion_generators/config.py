@@ -1,0 +1,46 @@
+"""Settings of the stage motion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Config(BaseModel):
+    """Settings of the stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["interpolation", "baseline", "full"] = "full"
+    """`interpolation` goes from candidate pose to candidate pose through the pose prior; `baseline` seeks a motion of
+    the motion prior that passes through them; `full` also wants it to move and to look like the prompt."""
+    search: bool = True
+    """Whether `baseline` and `full` start from the motions of the codebook that look most like the prompt, else from
+    random latents, as AvatarCLIP does."""
+    steps: int = Field(60, ge=0)
+    """Steps of Adam on the latent; none gives the start as it is."""
+    starts: int = Field(2, ge=1)
+    """Latents that are optimised side by side; the best result is kept."""
+    search_frames: int = Field(3, ge=1)
+    """Best key frames whose scores make an entry's score in the search."""
+    search_pose_weight: float = Field(0.5, ge=0)
+    """Weight of nearness to the candidate poses in the search, both in standard deviations over the codebook."""
+    learning_rate: float = Field(0.02, gt=0)
+    """Of Adam; the latent is of unit variance."""
+    pose_weight: float = Field(1.0, ge=0)
+    """Of the candidate poses: mean squared difference of 6D rotations at the nearest frame."""
+    movement_weight: float = Field(0.01, ge=0)
+    """Of the mean change from frame to frame, which `full` seeks."""
+    clip_weight: float = Field(0.2, ge=0)
+    """Of one minus the score of rendered frames for the prompt, in `full`."""
+    prior_weight: float = Field(0.02, ge=0)
+    """Of the latent's mean squared distance from where the search started it, or from the prior's mean."""
+    clip_frames: int = Field(2, ge=1)
+    """Frames of each start that are rendered in a step."""
+    plant_feet: bool = True
+    """Whether feet that stand are kept from sliding."""
+    loop: bool = False
+    """Whether the clip is cut and blended so that it can be played round and round."""
+    checkpoint_every: int = Field(10, ge=1)
+    """Steps between checkpoints."""

@@ -1,0 +1,73 @@
+"""Feet that stand, slide and are kept from sliding, on a marching skeleton made here."""
+
+import pytest
+import torch
+
+from avatar_core.bodies.rotations import axis_angle_to_matrix, geodesic_angle
+from avatar_core.bodies.skeleton import JOINT_INDEX
+from avatar_core.priors.foot_contacts import LEGS, find_contacts, foot_skate, plant_feet
+from avatar_core.priors.kinematics import forward_kinematics, stand
+from avatar_core.priors.motion_vae import MotionVAE
+
+FPS = 30
+
+
+@pytest.fixture(scope="module")
+def rest():
+    return MotionVAE.load().rest_joints
+
+
+def march(rest, drift):
+    """Two seconds of lifting left and right foot in turn, while everything drifts along +Z, metres a second."""
+    time = torch.arange(60) / FPS
+    bend = torch.zeros(60, 22, 3)
+    for side, phase in (("left", 0.0), ("right", torch.pi)):
+        lift = torch.sin(2 * torch.pi * time + phase).clamp_min(0)
+        bend[:, JOINT_INDEX[f"{side}_hip"], 0] = -0.9 * lift
+        bend[:, JOINT_INDEX[f"{side}_knee"], 0] = 0.05 + 1.2 * lift
+    rotations = axis_angle_to_matrix(bend)
+    translation = torch.stack([torch.zeros(60), torch.full((60,), 0.92), drift * time], 1)
+    return rotations, stand(rotations, translation, rest)
+
+
+def test_the_foot_that_is_down_stands(rest):
+    rotations, translation = march(rest, 0.0)
+    standing = find_contacts(forward_kinematics(rotations, translation, rest), rest, FPS).standing
+    assert standing[20:28].tolist() == [[True, False]] * 8
+    assert standing[5:12].tolist() == [[False, True]] * 7
+
+
+def test_feet_that_hover_or_hurry_do_not_stand(rest):
+    rotations, translation = march(rest, 0.0)
+    hovering = forward_kinematics(rotations, translation + torch.tensor([0.0, 0.2, 0.0]), rest)
+    hurrying = forward_kinematics(*march(rest, 2.0), rest)
+    for joints in (hovering, hurrying):
+        assert not find_contacts(joints, rest, FPS).standing.any()
+        assert foot_skate(joints, rest, FPS) == 0.0
+
+
+def test_skate_is_measured_in_millimetres_a_frame(rest):
+    joints = forward_kinematics(*march(rest, 0.3), rest)
+    assert foot_skate(joints, rest, FPS) == pytest.approx(10.0, rel=0.15)
+
+
+def test_planted_feet_stay_and_keep_their_attitude(rest):
+    rotations, translation = march(rest, 0.3)
+    planted, moved = plant_feet(rotations, translation, rest, FPS)
+    before = forward_kinematics(rotations, translation, rest)
+    after = forward_kinematics(planted, moved, rest)
+    assert foot_skate(after, rest, FPS) < 0.15 * foot_skate(before, rest, FPS)
+    torch.testing.assert_close(moved[:, 1], translation[:, 1])
+    for _, _, ankle, foot in LEGS:
+        torch.testing.assert_close(
+            after[:, foot] - after[:, ankle], before[:, foot] - before[:, ankle], atol=1e-3, rtol=0
+        )
+    upper = [joint for joint in range(1, 22) if joint not in {j for leg in LEGS for j in leg}]
+    assert geodesic_angle(planted[:, upper], rotations[:, upper]).max() < 1e-2
+
+
+def test_a_motion_without_slides_is_left_alone(rest):
+    rotations, translation = march(rest, 0.0)
+    planted, moved = plant_feet(rotations, translation, rest, FPS)
+    assert (moved - translation).norm(dim=-1).max() < 0.03
+    assert geodesic_angle(planted, rotations).max() < 0.1
