@@ -13,10 +13,11 @@ from avatar_core.errors import DivergenceError
 from avatar_core.export.mesh import TriangleMesh, components, signed_volume
 from avatar_core.export.provenance import WeightFacts
 from avatar_core.export.repair import is_closed
-from avatar_core.rigging.retarget import RiggedClip, ground_facts
+from avatar_core.rigging.retarget import RiggedClip, clip_joints, ground_facts, jerk
+from avatar_core.rigging.self_contact import self_penetration
 from avatar_core.rigging.skinning import Skin, edge_stretch
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Facts(BaseModel):
@@ -65,14 +66,20 @@ class MotionFacts(Facts):
     fps: int
     translation_scale: float
     """Factor from the prior's translation to this body's, by leg length."""
-    foot_skate_m_s: float
-    """Mean horizontal speed of standing feet."""
+    foot_skate_mm: float
+    """Mean slide of a standing foot from one frame to the next, millimetres."""
     ground_penetration_m: float
     """Deepest vertex under the ground."""
     mean_clearance_m: float
     """Mean height of the lowest vertex over the frames."""
     contact_fraction: float
     """Part of the frames in which a foot stands."""
+    self_penetration_m: float
+    """Deepest overlap of two parts of the body over the frames, by capsules about the bones; 0 where they touch."""
+    jerk_m_s3: float
+    """Mean third derivative of the joints' positions: how unsteady the motion is."""
+    frame_scores: tuple[float, ...]
+    """Cosines with the prompt of frames evenly spread over the clip."""
 
 
 class Report(Facts):
@@ -149,17 +156,36 @@ def skin_facts(mesh: TriangleMesh, skin: Skin, joints: int, posed: NDArray[np.fl
     )
 
 
-def motion_facts(skin: Skin, clip: RiggedClip, posed: NDArray[np.floating]) -> MotionFacts:
-    """Measure a clip by its posed vertices (T, V, 3)."""
-    ground = ground_facts(posed, skin, clip.fps)
+def motion_facts(
+    mesh: TriangleMesh,
+    skin: Skin,
+    joints: NDArray[np.floating],
+    clip: RiggedClip,
+    posed: NDArray[np.floating],
+    frame_scores: tuple[float, ...],
+) -> MotionFacts:
+    """Measure a clip.
+
+    Args:
+        mesh: in the bind pose.
+        skin: of the mesh.
+        joints: (22, 3) in the bind pose, metres.
+        clip: the motion.
+        posed: (T, V, 3) the mesh's vertices in its frames.
+        frame_scores: cosines of some frames with the prompt.
+    """
+    ground = ground_facts(posed, skin)
     return MotionFacts(
         frames=len(clip),
         fps=clip.fps,
         translation_scale=clip.scale,
-        foot_skate_m_s=ground.foot_skate,
+        foot_skate_mm=ground.foot_skate,
         ground_penetration_m=max(0.0, -ground.lowest),
         mean_clearance_m=ground.mean_clearance,
         contact_fraction=ground.contact_fraction,
+        self_penetration_m=float(self_penetration(mesh.vertices, joints, skin, clip.transforms).max()),
+        jerk_m_s3=jerk(clip_joints(clip, joints), clip.fps),
+        frame_scores=frame_scores,
     )
 
 

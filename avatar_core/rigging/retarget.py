@@ -125,6 +125,18 @@ def bone_offsets(joints: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.stack([joint - (joints[parent] if parent >= 0 else 0.0) for joint, parent in zip(joints, PARENTS)])
 
 
+def clip_joints(clip: RiggedClip, joints: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return where a clip puts the bind-pose joints (22, 3), as (T, 22, 3) metres."""
+    transforms = clip.transforms.astype(np.float64)
+    return np.einsum("tjab,jb->tja", transforms[..., :3, :3], joints) + transforms[..., :3, 3]
+
+
+def jerk(joints: NDArray[np.floating], fps: int) -> float:
+    """Mean size of the third derivative of joint positions (T, 22, 3), metres a second cubed; 0 under four frames."""
+    third = np.diff(joints, n=3, axis=0) * fps**3
+    return float(np.linalg.norm(third, axis=-1).mean()) if len(third) else 0.0
+
+
 @dataclass(frozen=True)
 class GroundFacts:
     """How a clip's feet meet the ground at y = 0."""
@@ -136,10 +148,10 @@ class GroundFacts:
     contact_fraction: float
     """Part of the frames in which at least one foot stands."""
     foot_skate: float
-    """Mean horizontal speed of standing feet, metres a second; 0 when no foot ever stands."""
+    """Mean slide of a standing foot from one frame to the next, millimetres; 0 when no foot ever stands."""
 
 
-def ground_facts(posed: NDArray[np.floating], skin: Skin, fps: int) -> GroundFacts:
+def ground_facts(posed: NDArray[np.floating], skin: Skin) -> GroundFacts:
     """Measure ground contact of posed vertices (T, V, 3)."""
     lead = skin.joints[:, 0]
     standing_any = np.zeros(len(posed), bool)
@@ -151,8 +163,8 @@ def ground_facts(posed: NDArray[np.floating], skin: Skin, fps: int) -> GroundFac
         low = sole[..., 1] < CONTACT_HEIGHT
         standing_any |= low.any(axis=1)
         both = low[1:] & low[:-1]
-        speed = np.linalg.norm(np.diff(sole[..., [0, 2]], axis=0), axis=-1) * fps
-        slips += [float(s[b].mean()) for s, b in zip(speed, both) if b.any()]
+        slides = 1000 * np.linalg.norm(np.diff(sole[..., [0, 2]], axis=0), axis=-1)
+        slips += [float(slide[b].mean()) for slide, b in zip(slides, both) if b.any()]
     lowest = posed[..., 1].min(axis=1)
     return GroundFacts(
         lowest=float(lowest.min()),

@@ -38,7 +38,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 2
+VERSION = 3
 FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55
@@ -171,7 +171,7 @@ def run(
         _photograph(Path(scratch), avatar, prompts, config.media, context.device, steps)
         files |= {path.name: path.read_bytes() for path in sorted(Path(scratch).iterdir())}
     with steps.part("scores"):
-        final_scores = _final_scores(avatar, prompts, config, context)
+        final_scores, frame_scores = _final_scores(avatar, prompts, config, context)
         steps.advance("scores")
     posed = deform(avatar.mesh.vertices, avatar.skin, avatar.clip.transforms)
     report = build_report(
@@ -191,7 +191,9 @@ def run(
         outfit=textured.outfit,
         mesh=mesh_facts(avatar.mesh),
         skin=skin_facts(avatar.mesh, avatar.skin, len(avatar.shaped.joints), posed),
-        motion=motion_facts(avatar.skin, avatar.clip, posed),
+        motion=motion_facts(
+            avatar.mesh, avatar.skin, avatar.shaped.joints.cpu().numpy(), avatar.clip, posed, frame_scores
+        ),
         versions=versions(),
         weights=weights,
     )
@@ -254,14 +256,15 @@ def _photograph(
 
 def _final_scores(
     avatar: RiggedAvatar, prompts: Mapping[str, str], config: Config, context: StageContext
-) -> dict[str, float]:
+) -> tuple[dict[str, float], tuple[float, ...]]:
     subject = Subject.of(context.body, avatar.shaped)
     size, device = config.score_size, context.device
     scores = appearance_scores(avatar.mesh, subject, prompts["appearance"], context.encoder, size, device)
     count = min(config.score_frames, len(avatar.clip))
     frames = [int((index + 0.5) * len(avatar.clip) / count) for index in range(count)]
     posed = deform(avatar.mesh.vertices, avatar.skin, avatar.clip.transforms[frames])
-    return scores | motion_scores(avatar.mesh, posed, prompts["motion"], context.encoder, size, device)
+    cosines = motion_scores(avatar.mesh, posed, prompts["motion"], context.encoder, size, device)
+    return scores | {"motion": sum(cosines) / count, "motion_best": max(cosines)}, tuple(cosines)
 
 
 def _extras(

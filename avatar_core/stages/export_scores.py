@@ -66,8 +66,8 @@ def motion_scores(
     encoder: Encoder,
     size: int,
     device: torch.device,
-) -> dict[str, float]:
-    """Return mean and best cosine of posed frames with the motion prompt, under `motion` and `motion_best`.
+) -> list[float]:
+    """Return the cosine of each posed frame with the motion prompt.
 
     Args:
         mesh: its faces and colours are used.
@@ -85,8 +85,7 @@ def motion_scores(
         camera = _framed(vertices, size)
         images.append(render_mesh(vertices, faces, camera, lights=studio_lights(camera), vertex_colors=colors).image)
     text = encoder.encode_texts([motion_prompt(prompt)])[0]
-    cosines = encoder.encode_images(torch.cat(images)) @ text
-    return {"motion": float(cosines.mean()), "motion_best": float(cosines.max())}
+    return (encoder.encode_images(torch.cat(images)) @ text).tolist()
 
 
 def _framed(vertices: Tensor, size: int) -> Cameras:

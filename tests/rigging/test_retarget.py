@@ -13,6 +13,7 @@ from avatar_core.rigging.retarget import (
     continuous,
     ground_facts,
     ground_shift,
+    jerk,
     retarget,
 )
 from avatar_core.rigging.skinning import Skin, deform, strongest
@@ -134,12 +135,21 @@ def test_skating_feet_are_measured(body, shaped, skin):
     vertices = shaped.vertices.numpy()
     still = np.tile(vertices, (10, 1, 1))
     sliding = still + np.arange(10)[:, None, None] * np.array([0.01, 0, 0])
-    assert ground_facts(still, skin, 30).foot_skate == 0
-    assert ground_facts(sliding, skin, 30).foot_skate == pytest.approx(0.3, rel=1e-3)
-    assert ground_facts(sliding, skin, 30).contact_fraction == 1
-    flying = ground_facts(still + np.array([0, 1.0, 0]), skin, 30)
+    assert ground_facts(still, skin).foot_skate == 0
+    assert ground_facts(sliding, skin).foot_skate == pytest.approx(10.0, rel=1e-3)
+    assert ground_facts(sliding, skin).contact_fraction == 1
+    flying = ground_facts(still + np.array([0, 1.0, 0]), skin)
     assert flying.contact_fraction == 0
     assert flying.lowest == pytest.approx(1.0, abs=1e-4)
+
+
+def test_jerk_is_the_third_derivative():
+    time = np.arange(20) / 30
+    path = np.zeros((20, 22, 3))
+    path[..., 0] = (2.0 * time**3)[:, None]
+    assert jerk(path, 30) == pytest.approx(12.0)
+    assert jerk(path * 0 + (time**2)[:, None, None], 30) == pytest.approx(0.0, abs=1e-6)
+    assert jerk(path[:3], 30) == 0.0
 
 
 def test_a_motion_that_is_not_finite_is_refused(body, shaped, skin):

@@ -137,6 +137,9 @@ def test_the_report_tells_what_was_made(result):
     assert report.skin.max_influences <= 4
     assert report.motion.frames == 12
     assert report.motion.ground_penetration_m < 1e-3
+    assert report.motion.jerk_m_s3 > 0
+    assert report.motion.self_penetration_m < 0.1
+    assert sum(report.motion.frame_scores) / len(report.motion.frame_scores) == report.final_scores["motion"]
     assert report.stage_scores["texturing"].after == 0.2
     assert set(report.final_scores) == {"body", "face", "back", "motion", "motion_best"}
     assert all(-1 <= score <= 1 for score in report.final_scores.values())
