@@ -9,7 +9,7 @@ from avatar_core.config import Preset, load_preset
 from avatar_core.storage import stage_key
 from tasks.digests import stage_weights
 from tasks.execution import stage_module
-from tasks.work import PROMPTS, SEEDED, STAGES, UPSTREAM, Avatar, StageWork
+from tasks.work import PROMPTS, STAGES, UPSTREAM, Avatar, StageWork, draws_numbers
 
 UNSEEDED = 0
 
@@ -121,12 +121,12 @@ def stage_works(row: CatalogRow, preset: Preset, *, seed: int, body: str, encode
         config = preset.stage(stage).model_dump(mode="json")
         prompts = {name: texts[name] for name in PROMPTS[stage]}
         upstream = {name: works[name].key for name in UPSTREAM[stage]}
-        stage_seed = seed if stage in SEEDED else UNSEEDED
+        stage_seed = seed if draws_numbers(stage, config) else UNSEEDED
         key = stage_key(
             stage=stage,
             version=stage_module(stage).VERSION,
             config=config,
-            weights=stage_weights(stage, body=body, encoder=encoder),
+            weights=stage_weights(stage, config=config, body=body, encoder=encoder),
             seed=stage_seed,
             prompts=prompts,
             upstream=upstream,

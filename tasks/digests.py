@@ -5,6 +5,7 @@ import hashlib
 import importlib.resources
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from avatar_core.errors import WeightsError
 from avatar_core.storage.refs import file_digest
@@ -25,6 +26,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     "export": ("body", "encoder"),
 }
 """The models that each stage reads, by role; roles other than body and encoder are folders of the shipped weights."""
+METHOD_READS: Mapping[tuple[str, str], tuple[str, ...]] = {("candidate_poses", "realnvp"): ("real_nvp",)}
+"""What a stage reads besides when its settings choose a method, by stage and method."""
 OPTIONAL = frozenset({"view_readers"})
 """Folders that a stage does without when they are not there."""
 
@@ -66,10 +69,10 @@ def _fetched_digest(name: str) -> str:
     return load_encoder(name, "cpu").digest
 
 
-def stage_weights(stage: str, *, body: str, encoder: str) -> dict[str, str]:
-    """Return the digests of all weights that `stage` reads, by role."""
+def stage_weights(stage: str, *, config: Mapping[str, Any], body: str, encoder: str) -> dict[str, str]:
+    """Return the digests of all weights that `stage` reads with the settings `config`, by role."""
     digests = {}
-    for role in READS[stage]:
+    for role in (*READS[stage], *METHOD_READS.get((stage, config.get("method", "")), ())):
         if role == "encoder":
             digests[role] = encoder_digest(encoder)
         elif role == "body":

@@ -37,11 +37,13 @@ def movement(vectors: Tensor) -> Tensor:
 class FrameJudge:
     """Compares frames of a motion, worn by the neutral body, with a text."""
 
-    def __init__(self, body: BodyModel, view: ViewEncoder, target: Tensor) -> None:
-        """target: (D,) unit text feature."""
+    def __init__(
+        self, body: BodyModel, view: ViewEncoder, target: Tensor, *, gradient_supersample: int = 1
+    ) -> None:
+        """target: (D,) unit text feature; gradient_supersample: of `GreyViews`."""
         self._body, self._view, self._target = body, view, target
         self._shaped = neutral_body(body)
-        self._views = GreyViews(body, view.image_size)
+        self._views = GreyViews(body, view.image_size, gradient_supersample=gradient_supersample)
 
     def scores(self, rotations: Tensor, turns: Tensor | None = None) -> Tensor:
         """How well frames (n, 22, 3, 3) fit the text, (n,) from -1 to 1; differentiable in the frames.

@@ -1,4 +1,4 @@
-"""Scores of codebook entries against a text: centred cosine, and AvatarCLIP's direction score."""
+"""Scores of pictures against a text: centred cosine, directions away from neutral, AvatarCLIP's direction score."""
 
 import torch
 from torch import Tensor
@@ -21,6 +21,15 @@ def direction_scores(features: Tensor, neutral: Tensor, target: Tensor, neutral_
     target, neutral_target: (D,) unit text features.
     """
     return normalize(features - neutral, dim=-1) @ normalize(target - neutral_target, dim=-1)
+
+
+def away_from_neutral(target: Tensor, neutrals: Tensor) -> Tensor:
+    """Unit direction (D,) of a unit text feature (D,) away from the mean of prompts of its form.
+
+    neutrals: (K, D) mean features of each form of prompts; the one most like the target is taken.
+    """
+    neutrals = neutrals.to(target)
+    return normalize(target - neutrals[(normalize(neutrals, dim=-1) @ target).argmax()], dim=-1)
 
 
 def soft_top(scores: Tensor, count: int, temperature: float) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, normalize
 from avatar_core.bodies import BodyModel, ShapedBody
 from avatar_core.errors import ConfigError, WeightsError
 from avatar_core.perception.prompts import NEUTRAL_SHAPE_PROMPT
-from avatar_core.priors.scoring import centred_scores, direction_scores
+from avatar_core.priors.scoring import away_from_neutral, centred_scores, direction_scores
 from avatar_core.priors.views import GreyViews
 from avatar_core.priors.weights import file_digest, weights_folder
 
@@ -132,9 +132,7 @@ class ThumbnailReader:
 
     def compare(self, features: Tensor, target: Tensor) -> Tensor:
         """The cosine with the text's direction away from the mean of prompts of its form."""
-        means = self._weights.text_means.to(target)
-        neutral = means[(normalize(means, dim=-1) @ target).argmax()]
-        return features @ normalize(target - neutral, dim=-1)
+        return features @ away_from_neutral(target, self._weights.text_means)
 
     def search(self, features: Tensor, target: Tensor) -> Tensor:
         """The same."""

@@ -24,9 +24,16 @@ class GreyViews:
     Keeps one ray hierarchy and refits it, so that a view costs little; not for use from several threads at once.
     """
 
-    def __init__(self, body: BodyModel, size: int, supersample: int = 2) -> None:
-        """size: pixels a side of the images; supersample: samples a side of each pixel."""
-        self.body, self.size, self._supersample = body, size, supersample
+    def __init__(self, body: BodyModel, size: int, supersample: int = 2, gradient_supersample: int = 1) -> None:
+        """Take the views' sizes.
+
+        size: pixels a side of the images.
+        supersample: samples a side of each pixel.
+        gradient_supersample: the same where vertices have gradients: one is quick; two or more make small steps of
+            the vertices change small images smoothly, so that their gradients can be trusted.
+        """
+        self.body, self.size = body, size
+        self._supersample, self._gradient_supersample = supersample, gradient_supersample
         self._rays: MeshRays | None = None
 
     def standard(self, vertices: Tensor, azimuths: Sequence[float]) -> Tensor:
@@ -69,7 +76,7 @@ class GreyViews:
             lights=camera_lights(cameras),
             vertex_colors=grey,
             antialias=vertices.requires_grad,
-            supersample=1 if vertices.requires_grad else self._supersample,
+            supersample=self._gradient_supersample if vertices.requires_grad else self._supersample,
             rays=self._rays,
         ).image
 

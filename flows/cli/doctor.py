@@ -30,7 +30,10 @@ EMBEDDED = {
     "pose_vae": "pose prior and codebook",
     "motion_vae": "motion prior",
     "view_readers": "readers of grey views for BodyCLIP",
+    "real_nvp": "pose flow for BodyCLIP, which the pose method realnvp draws from",
 }
+NOT_NEEDED = {"real_nvp": "python -m avatar_core.priors.train_real_nvp --out FOLDER, or leave the pose method as it is"}
+"""Weights that only a method reads which is not the default, and how to get them."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,8 @@ def _warp() -> list[Finding]:
 
 def _weights(name: str, what: str) -> Finding:
     folder = weights_root() / name
+    if not folder.is_dir() and name in NOT_NEEDED:
+        return Finding(name, "optional", f"{what}: not in the package", NOT_NEEDED[name])
     if not folder.is_dir():
         return Finding(name, "missing", f"{what}: not in the package", "Install avatar-foundry again.")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,5 +1,7 @@
 """From rows to computations: what is shared, what is not, and what a key goes by."""
 
+from pathlib import Path
+
 import pytest
 
 from avatar_core.catalog import CatalogRow, RejectedRow
@@ -88,7 +90,24 @@ def test_an_unknown_preset_is_an_error_of_the_command() -> None:
 
 def test_keys_go_by_the_weights_that_a_stage_reads() -> None:
     for stage in STAGES:
-        digests = stage_weights(stage, body="anny", encoder="bodyclip")
+        digests = stage_weights(stage, config={}, body="anny", encoder="bodyclip")
         assert set(READS[stage]) - OPTIONAL <= set(digests) <= set(READS[stage])
         assert all(len(digest) == 64 for digest in digests.values())
-    assert stage_weights("motion", body="anny", encoder="bodyclip")["encoder"] == digests["encoder"]
+    assert stage_weights("motion", config={}, body="anny", encoder="bodyclip")["encoder"] == digests["encoder"]
+
+
+def test_the_flows_weights_are_in_the_key_of_the_method_that_draws_from_it_alone() -> None:
+    reads = {
+        method: set(stage_weights("candidate_poses", config={"method": method}, body="anny", encoder="bodyclip"))
+        for method in ("codebook", "pose_optimizer", "latent_optimizer", "realnvp")
+    }
+    assert reads["realnvp"] - reads["codebook"] == {"real_nvp"}
+    assert reads["pose_optimizer"] == reads["latent_optimizer"] == reads["codebook"]
+
+
+def test_methods_that_draw_poses_go_by_the_seed(tmp_path: Path) -> None:
+    file = tmp_path / "drawn.yaml"
+    file.write_text("extends: tiny\ncandidate_poses: {method: realnvp}\n", encoding="utf-8")
+    drawn = PlanOptions(preset=str(file))
+    assert "candidate_poses" in differing(row("ada"), row("ben", seed=7), drawn)
+    assert "candidate_poses" not in differing(row("ada"), row("ben", seed=7))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from avatar_core.priors.scoring import centred_scores, direction_scores, soft_top
+from avatar_core.priors.scoring import away_from_neutral, centred_scores, direction_scores, soft_top
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -28,6 +28,14 @@ def test_frames_of_motions_are_centred_together():
     target = normalize(torch.randn(8, generator=GENERATOR), dim=0)
     flat = centred_scores(features.flatten(0, 1), target)
     assert torch.allclose(centred_scores(features, target).flatten(), flat)
+
+
+def test_a_text_is_told_from_what_prompts_of_its_own_form_share():
+    neutrals = torch.tensor([[0.9, 0.0, 0.0], [0.0, 0.9, 0.0]])
+    target = normalize(torch.tensor([0.0, 1.0, 0.3]), dim=0)
+    direction = away_from_neutral(target, neutrals)
+    assert torch.allclose(direction, normalize(target - neutrals[1], dim=0))
+    assert direction[2] > 0.9
 
 
 def test_soft_top_of_no_temperature_is_the_best_alone():

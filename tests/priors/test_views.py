@@ -62,3 +62,14 @@ def test_posed_bodies_stand_on_the_ground(body):
     vertices = pose_body(body, shaped, axis_angle_to_matrix(angles))
     assert vertices[..., 1].amin(1).abs().max() < 1e-6
     assert vertices[1, :, 1].max() < 0.7 * vertices[0, :, 1].max()
+
+
+def test_more_samples_bring_images_with_gradients_nearer_to_those_without(body):
+    vertices = body.template.clone()
+    wanted = GreyViews(body, 24, supersample=8).framed(vertices, (0.3,))
+    vertices.requires_grad_(True)
+    away = [
+        (GreyViews(body, 24, gradient_supersample=samples).framed(vertices, (0.3,)) - wanted).abs().mean().item()
+        for samples in (1, 4)
+    ]
+    assert away[1] < 0.5 * away[0]

@@ -1,13 +1,15 @@
 import pytest
 import torch
+from pydantic import ValidationError
 
 from avatar_core.bodies import load_body
+from avatar_core.bodies.rotations import axis_angle_to_matrix, geodesic_angle
 from avatar_core.errors import ArtifactError
 from avatar_core.perception.encoder import load_encoder
 from avatar_core.priors.pose_vae import PoseCodebook
 from avatar_core.stages import candidate_poses
 from avatar_core.stages.base import StageContext
-from avatar_core.stages.candidate_poses import CandidatePoses, Config, distinct
+from avatar_core.stages.candidate_poses import CandidatePoses, Config
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,8 @@ def test_poses_are_distinct_and_ranked(context):
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
     for first in range(5):
         for second in range(first):
-            assert (found.poses[first] - found.poses[second]).abs().mean() > 0.07
+            angles = geodesic_angle(*axis_angle_to_matrix(found.poses[[first, second]]))
+            assert angles.mean() > 0.15
 
 
 def test_prompts_find_poses_of_their_own_kind(context):
@@ -50,16 +53,39 @@ def test_the_same_prompt_gives_the_same_poses_and_another_prompt_others(context)
 
 
 def test_fewer_poses_than_asked_for_when_all_are_alike(context):
-    assert len(find("a person is running", context, least_difference=10.0).poses) == 1
+    assert len(find("a person is running", context, least_angle=3.0).poses) == 1
 
 
-def test_near_duplicates_are_left_out():
-    poses = torch.zeros(4, 22, 3)
-    poses[1] += 0.05
-    poses[2] += 0.5
-    poses[3] += 0.52
-    assert distinct(poses, 0.07, 5) == [0, 2]
-    assert distinct(poses, 0.01, 2) == [0, 1]
+@pytest.mark.parametrize("method", ["pose_optimizer", "latent_optimizer", "realnvp"])
+def test_every_method_gives_poses_like_the_search(method, context):
+    settings = {"realnvp": {"draws": 24}}.get(method, {"draws": 8, "starts": 3, "steps": 2})
+    found = find("a person is running", context, method=method, count=3, **{method: settings})
+    assert found.poses.shape == (3, 22, 3)
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+    assert len(found.entries) == 3
+
+
+def test_settings_of_other_methods_are_no_part_of_what_is_written():
+    plain, other = Config(), Config(realnvp={"draws": 7})
+    assert plain.model_dump() == other.model_dump()
+    assert set(plain.model_dump()) == {"method", "count", "least_angle", "codebook"}
+    chosen = Config(method="realnvp", realnvp={"draws": 7})
+    assert Config.model_validate(chosen.model_dump(mode="json")) == chosen
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "magic"},
+        {"metod": "codebook"},
+        {"codebook": {"tops": 3}},
+        {"realnvp": {"temperature": 0}},
+        {"method": "pose_optimizer", "count": 5, "pose_optimizer": {"starts": 3}},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(ValidationError):
+        Config.model_validate(settings)
 
 
 def test_poses_survive_the_disk(context, tmp_path):

@@ -1,0 +1,1 @@
+"""Ways of finding poses that fit a motion prompt, one a file behind the interface of `base.PoseGenerator`."""
