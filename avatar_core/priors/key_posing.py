@@ -34,6 +34,8 @@ _ORIGINS: dict[str, tuple[str, tuple[float, float, float]]] = {
 
 _PALM = np.array([0.08, -0.03, 0.0])
 """Middle of the left palm's surface from the wrist at rest, metres."""
+_SOLE = np.array([[x, -0.081, z] for x in (-0.04, 0.05) for z in (-0.06, 0.2)])
+"""Corners (4, 3) of the left sole from the ankle at rest, metres."""
 _STANDING_HIP, _STANDING_KNEE = {"flexion": 2.0, "abduction": 3.0, "twist": -4.0}, 4.0
 _STEEPEST_LEVELLED = 70.0
 """Degrees from level beyond which a sole is left to hang."""
@@ -133,44 +135,42 @@ class _Poser:
         return place if side == "left" else place * [-1, 1, 1]
 
     def _leg(self, side: str) -> None:
-        hip, knee = self._angles(side, "hip"), self._angles(side, "knee")
-        reach = self._key.feet.get(side)
-        if reach is not None:
-            thigh, bend = self._leg_reach(side, reach)
-        elif hip is not None or knee is not None:
+        hip, knee, ankle = (self._angles(side, joint) for joint in ("hip", "knee", "ankle"))
+        lifted = None if ankle is None else ankle["flexion"]
+        if side in self._key.feet:
+            thigh, bend, foot = self._leg_reach(side, self._key.feet[side], lifted)
+        else:
             thigh = anatomy.hip_rotation(*_in_order("hip", hip or {}))
             bend = (knee or {}).get("flexion", 0.0)
-        else:
-            upright = anatomy.hip_rotation(**_STANDING_HIP)
-            thigh, bend = self._world_of(side, "pelvis").T @ upright, _STANDING_KNEE
+            if hip is None and knee is None:
+                thigh = self._world_of(side, "pelvis").T @ anatomy.hip_rotation(**_STANDING_HIP)
+                bend = _STANDING_KNEE
+            foot = _ankle(self._world_of(side, "pelvis") @ thigh @ anatomy.knee_rotation(bend), lifted)
         self._sided(side, "hip", thigh)
         self._sided(side, "knee", anatomy.knee_rotation(bend))
-        self._sided(side, "ankle", self._ankle(side, reach))
+        self._sided(side, "ankle", foot)
         toes = self._angles(side, "toes") or {}
         self._sided(side, "foot", anatomy.ankle_rotation(toes.get("flexion", 0.0)))
 
-    def _leg_reach(self, side: str, reach: FootReach) -> tuple[NDArray, float]:
+    def _leg_reach(self, side: str, reach: FootReach, lifted: float | None) -> tuple[NDArray, float, NDArray]:
+        """Hip, knee flexion and ankle; a sole that is not level is raised until it stands on its heel or toes."""
+        if reach.ankle is not None:
+            lifted = self._draw.angles(f"{side}_ankle", {"flexion": reach.ankle})["flexion"]
         outward = np.radians(self._draw.number(f"{side} knee", reach.knee, _ANGLE_NOISE))
         pole = np.array([np.sin(outward), 0.35, np.cos(outward)])
         place = self._draw.place(f"{side} foot", reach.at)
-        to_pelvis = self._world_of(side, "pelvis").T
-        target = to_pelvis @ place - _bone("pelvis", "left_hip")
-        thigh, bend = bend_limb(
-            _bone("left_hip", "left_knee"), _bone("left_knee", "left_ankle"), LEG_HINGE, target, to_pelvis @ pole
-        )
-        return thigh, float(np.clip(bend, *LIMITS["knee"]["flexion"]))
-
-    def _ankle(self, side: str, reach: FootReach | None) -> NDArray:
-        given = self._angles(side, "ankle")
-        if reach is not None and reach.ankle is not None:
-            given = self._draw.angles(f"{side}_ankle", {"flexion": reach.ankle})
-        if given is not None:
-            return anatomy.ankle_rotation(given["flexion"])
-        turn = levelling(self._world_of(side, f"{side}_knee"))
-        if np.linalg.norm(turn) > _STEEPEST_LEVELLED:
-            return anatomy.ankle_rotation(_HANGING_ANKLE)
-        limits = LIMITS["ankle"]
-        return anatomy.ankle_rotation(np.clip(-turn[0], *limits["flexion"]), np.clip(turn[2], *limits["side"]))
+        pelvis = self._world_of(side, "pelvis")
+        rise = 0.0
+        for _ in range(3):
+            target = pelvis.T @ (place + np.array([0.0, rise, 0.0])) - _bone("pelvis", "left_hip")
+            thigh, bend = bend_limb(
+                _bone("left_hip", "left_knee"), _bone("left_knee", "left_ankle"), LEG_HINGE, target, pelvis.T @ pole
+            )
+            bend = float(np.clip(bend, *LIMITS["knee"]["flexion"]))
+            shin = pelvis @ thigh @ anatomy.knee_rotation(bend)
+            ankle = _ankle(shin, lifted)
+            rise = _SOLE[0, 1] - float((_SOLE @ (shin @ ankle).T)[:, 1].min())
+        return thigh, bend, ankle
 
     def _arm(self, side: str) -> None:
         collar = self._angles(side, "collar") or {}
@@ -236,3 +236,14 @@ def _in_order(joint: str, angles: dict[str, float]) -> list[float]:
 
 def _bone(parent: str, child: str) -> NDArray:
     return authoring_joints()[JOINT_INDEX[child]] - authoring_joints()[JOINT_INDEX[parent]]
+
+
+def _ankle(shin: NDArray, lifted: float | None) -> NDArray:
+    """Rotation (3, 3) of a left ankle: toes `lifted` by degrees, or the sole level under a shin of that attitude."""
+    if lifted is not None:
+        return anatomy.ankle_rotation(lifted)
+    turn = levelling(shin)
+    if np.linalg.norm(turn) > _STEEPEST_LEVELLED:
+        return anatomy.ankle_rotation(_HANGING_ANKLE)
+    limits = LIMITS["ankle"]
+    return anatomy.ankle_rotation(np.clip(-turn[0], *limits["flexion"]), np.clip(turn[2], *limits["side"]))

@@ -204,3 +204,11 @@ def test_captured_clips_come_first(tmp_path, motion_folder):
 def test_the_sheet_shows_three_moments_of_an_action(tmp_path):
     write_sheet(tmp_path / "sheet.png", (ACTIONS["waving"],), tile=32, columns=3)
     assert (tmp_path / "sheet.png").stat().st_size > 500
+
+
+def test_a_foot_that_is_tilted_stands_on_its_toes():
+    clip = drawn("boxing guard", spread=0.0)
+    under = contact_heights(clip.poses, clip.trans, REST_JOINTS)
+    assert under[:, JOINT_INDEX["left_foot"]].max() < 0.05
+    assert under[:, JOINT_INDEX["right_foot"]].max() < 0.05
+    assert under[:, JOINT_INDEX["right_ankle"]].min() > 0.02
