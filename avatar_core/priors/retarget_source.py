@@ -8,8 +8,9 @@ directions are the source's. Local rotations follow from the tree.
   pose have no such pose; there the most upright frame is taken, and turns of limbs about themselves are those relative
   to that frame. The vertical is then the axis, Y or Z, that the trunk points along more: a file of nothing but lying
   along Z is misread.
-- Trunk, neck, head and collars share one `A`, which turns the hips' midpoint-to-neck line and the left-right line: a
-  straight back in the reference is a straight back here, whatever the number and place of the source's spine joints.
+- The pelvis's `A` turns the line from the hips' midpoint to the neck and the line from hip to hip; that of the chest,
+  neck, head and collars takes the line from shoulder to shoulder; the spine's lie between. A straight back in the
+  reference is a straight back here, whatever the number and place of the source's spine joints.
 - Feet are matched flat-to-flat with the same heading, not by their slope.
 - Hands turn with the forearm's `A`.
 - Positions are scaled by leg length, which takes care of the unit too, and the hips' midpoint is matched.
@@ -86,14 +87,17 @@ def retarget(name: object, source: SourceMotion) -> CapturedMotion:
     def ours(joint: int, turn: Tensor) -> Tensor:
         return to_y_up @ placed.rotations[joint] @ reference.placed.rotations[joint].mT @ turn.mT
 
-    trunk = turns["trunk"]
-    world[:, 0] = ours(joints.pelvis, trunk)
-    spine = [ours(joint, trunk) for joint in joints.spine]
+    chest = turns["chest"]
+    world[:, 0] = ours(joints.pelvis, turns["pelvis"])
+    spine = [
+        ours(joint, _between(turns["pelvis"][None], chest[None], (number + 1) / len(joints.spine))[0])
+        for number, joint in enumerate(joints.spine)
+    ]
     for number, rotation in enumerate(_three(world[:, 0], spine)):
         world[:, JOINT_INDEX[f"spine{number + 1}"]] = rotation
-    neck = [ours(joint, trunk) for joint in joints.neck]
+    neck = [ours(joint, chest) for joint in joints.neck]
     world[:, JOINT_INDEX["neck"]] = _between(neck[0], neck[-1], 0.5)
-    world[:, JOINT_INDEX["head"]] = ours(joints.head, trunk)
+    world[:, JOINT_INDEX["head"]] = ours(joints.head, chest)
     for number, side in enumerate(_SIDES):
         for part, target, fallback in (
             ("thigh", "hip", "pelvis"), ("shin", "knee", ""), ("ankle", "ankle", ""), ("toe", "foot", f"{side}_ankle"),
@@ -179,21 +183,20 @@ def _frame(left: Tensor, up: Tensor) -> Tensor:
 
 
 def _turns(source: SourceMotion, joints: BodyJoints, reference: _Reference) -> dict[str, Tensor]:
-    """The rotations `A` (3, 3) from directions in the reference pose to our T-pose, by "trunk" or side and part."""
+    """The rotations `A` (3, 3) from the reference pose to our T-pose, by "pelvis", "chest", or side and part."""
     placed = reference.placed
     at = {joint: position[0] for joint, position in placed.positions.items()}
-    lines = [_direction(at[right], at[left]) for left, right in (joints.sided["thigh"], joints.sided["upper_arm"])]
-    left = lines[0] + lines[1]
-    ours_up = _direction((_REST[1] + _REST[2]) / 2, _REST[JOINT_INDEX["neck"]])
+    hips, shoulders = (_direction(at[r], at[l]) for l, r in (joints.sided["thigh"], joints.sided["upper_arm"]))
     x_axis, y_axis = torch.eye(3, dtype=torch.float64)[:2]
-    trunk = _frame(x_axis, ours_up) @ _frame(left, _trunk_line(placed, joints)[0]).mT
-    flat = _frame(x_axis, y_axis) @ _frame(left, reference.up).mT
-    turns = {"trunk": trunk}
+    ours_up = _frame(x_axis, _direction((_REST[1] + _REST[2]) / 2, _REST[JOINT_INDEX["neck"]]))
+    pelvis, chest = (ours_up @ _frame(left, _trunk_line(placed, joints)[0]).mT for left in (hips, shoulders))
+    flat = _frame(x_axis, y_axis) @ _frame(hips, reference.up).mT
+    turns = {"pelvis": pelvis, "chest": chest}
     for number, side in enumerate(_SIDES):
-        turns[f"{side} collar"] = trunk
+        turns[f"{side} collar"] = chest
         for chain, turn in (
             ((("thigh", "hip"), ("shin", "knee"), ("ankle", "ankle")), flat),
-            ((("upper_arm", "shoulder"), ("forearm", "elbow"), ("hand", "wrist")), trunk),
+            ((("upper_arm", "shoulder"), ("forearm", "elbow"), ("hand", "wrist")), chest),
         ):
             for (upper, ours), (lower, ours_end) in itertools.pairwise(chain):
                 bone = turn @ _direction(at[joints.sided[upper][number]], at[joints.sided[lower][number]])
