@@ -50,7 +50,7 @@ def read_bvh(path: Path) -> SourceMotion:
         import pybvh
     except ImportError as error:
         raise MotionDataError(
-            f"{path}: reading BVH files needs the pybvh package; pip install 'avatar-foundry[bvh]'"
+            f"{path}: reading BVH files needs pybvh; install this package's extra bvh, or: pip install pybvh"
         ) from error
     with tempfile.TemporaryDirectory() as scratch:
         plain = check_bvh(path, Path(scratch))

@@ -11,7 +11,7 @@ Captions are a CSV with the columns file, label, captions (separated by |), or a
 Files without one are labelled by their name: KickHigh_01.bvh is "kick high".
 
 Licences: weights inherit the terms of the motion they are trained on. AMASS may be used for non-commercial research
-only, and so may weights that are trained on it. --licence notes the terms of your files in clips.csv.
+only, and so may weights that are trained on it; clips.csv says so. --licence notes other terms there.
 """
 
 import argparse
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 LONGEST = 10.0
 """Seconds of the longest clip; longer files are cut."""
 KINDS = {"amass": (".npz",), "bvh": (".bvh",), "auto": (".npz", ".bvh")}
+_AMASS_TERMS = "AMASS licence: non-commercial research only"
 _COLUMNS = (
     "clip_id", "source_file", "source_start_frame", "frames", "fps", "label", "captions", "source", "licence",
 )  # fmt: skip
@@ -71,7 +72,8 @@ def import_motions(
 ) -> ImportSummary:
     """Convert the motion files under `source`; write clips.npz, clips.csv and, if files were skipped, skipped.csv.
 
-    kind: a key of KINDS. captions: what `read_captions` reads. fps: frames a second of the clips.
+    kind: a key of KINDS. captions: what `read_captions` reads. fps: frames a second of the clips. licence: the terms of
+    the files, for clips.csv; without them, AMASS files get AMASS's.
     Raises MotionDataError when nothing usable is there; nothing is written then.
     """
     given = read_captions(captions) if captions else {}
@@ -171,10 +173,12 @@ def _write(
     rows: list[tuple] = [_COLUMNS]
     for name, clip_id, clip in clips:
         text = describe(name, given)
+        kind = "AMASS" if name.lower().endswith(".npz") else "BVH"
+        terms = licence or (_AMASS_TERMS if kind == "AMASS" else "")
         rows.append(
             (
                 clip_id, name, clip.start, len(clip.poses), f"{fps:g}", text.label, "|".join(text.captions),
-                "imported", licence,
+                kind, terms,
             )
         )  # fmt: skip
     write_atomic(out / "clips.csv", _csv(rows))

@@ -235,6 +235,13 @@ def angles(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return (bones[0] * bones[1]).sum(-1).clamp(-1, 1).acos().rad2deg()
 
 
+def bends(joints: torch.Tensor) -> torch.Tensor:
+    """Degrees (T, 4) by which knees and elbows are bent."""
+    chains = torch.tensor([(1, 4, 7), (2, 5, 8), (16, 18, 20), (17, 19, 21)])
+    bones = torch.nn.functional.normalize(joints[:, chains[:, 1:]] - joints[:, chains[:, :-1]], dim=-1)
+    return (bones[:, :, 0] * bones[:, :, 1]).sum(-1).clamp(-1, 1).acos().rad2deg()
+
+
 def assert_in_place(data: MotionData) -> None:
     """Every clip starts at x = z = 0 facing +Z, and the lowest joints are a sole's height over the ground."""
     heights = places(data)[..., 1].min(-1).values
@@ -258,6 +265,18 @@ def test_bones_point_where_the_sources_bones_do(tmp_path, name):
     assert angles(places(data), truth()).max() < 1.0
     walked, known = data.trans - data.trans[0], (truth()[:, 0] - truth()[0, 0]).numpy()
     np.testing.assert_allclose(walked, known, atol=0.01)
+    assert_in_place(data)
+
+
+def test_a_skeleton_without_a_standing_zero_pose_is_matched_at_its_most_upright_frame(tmp_path):
+    rotations, pelvis = (part[4:] for part in known_motion(30))
+    (tmp_path / "in").mkdir()
+    text = bvh_text(RIGS["bones-along-x"], rotations, pelvis, 30)
+    (tmp_path / "in" / "take.bvh").write_text(text, encoding="utf-8")
+    import_motions(tmp_path / "in", tmp_path / "out")
+    data = load_motion_folder(tmp_path / "out")
+    known = forward_kinematics(rotations, pelvis, torch.from_numpy(REST))
+    assert (bends(places(data)) - bends(known)).abs().max() < 1.0
     assert_in_place(data)
 
 
@@ -308,6 +327,16 @@ def test_a_first_frame_that_is_only_the_zero_pose_is_left_out(tmp_path):
     assert import_motions(tmp_path / "in", tmp_path / "out").frames == 46
 
 
+def test_another_rate_is_written_with_a_warning_that_the_priors_refuse_it(tmp_path, caplog):
+    write_amass(tmp_path / "in" / "a.npz")
+    assert main([str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--fps", "60"]) == 0
+    assert "refuse a folder of 60" in caplog.text
+    with pytest.raises(MotionDataError, match="resample the clips to 30"):
+        load_motion_folder(tmp_path / "out")
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--fps", "0"])
+
+
 def test_the_same_folder_gives_the_same_bytes(tmp_path):
     write_bvh(tmp_path / "in" / "b.bvh")
     write_amass(tmp_path / "in" / "a.npz")
@@ -326,6 +355,17 @@ def test_a_kind_reads_only_its_files(tmp_path):
     assert [clip.source_file for clip in load_motion_folder(tmp_path / "bvh").clips] == ["take.BVH"]
     import_motions(tmp_path / "in", tmp_path / "amass", kind="amass")
     assert [clip.source_file for clip in load_motion_folder(tmp_path / "amass").clips] == ["take.npz"]
+
+
+def test_the_table_says_where_clips_are_from_and_under_what_terms(tmp_path):
+    write_bvh(tmp_path / "in" / "b.bvh", seconds=1)
+    write_amass(tmp_path / "in" / "a.npz")
+    for licence, terms in (("", ["AMASS licence: non-commercial research only", ""]), ("CC0-1.0", ["CC0-1.0"] * 2)):
+        import_motions(tmp_path / "in", tmp_path / "out", licence=licence)
+        with (tmp_path / "out" / "clips.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["source"] for row in rows] == ["AMASS", "BVH"]
+        assert [row["licence"] for row in rows] == terms
 
 
 def test_captions_come_from_a_csv_and_else_from_the_name(tmp_path, caplog):
@@ -503,7 +543,7 @@ def test_without_a_bvh_reader_the_error_says_how_to_install_it(tmp_path, monkeyp
     write_bvh(tmp_path / "in" / "a.bvh", seconds=1)
     monkeypatch.setitem(sys.modules, "pybvh", None)
     assert main([str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 2
-    assert "pip install 'avatar-foundry[bvh]'" in caplog.text
+    assert "pip install pybvh" in caplog.text
 
 
 def test_pickles_in_arrays_that_are_not_read_do_no_harm(tmp_path):
