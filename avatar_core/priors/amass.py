@@ -1,0 +1,90 @@
+"""Reads AMASS files (SMPL, SMPL-H and SMPL-X layouts), whose world is Z up.
+
+The first 22 joints of all three layouts are the body's, and their rotations are relative to the same T-pose as here,
+so that they are taken as they are. AMASS stores SMPL's `trans`; the pelvis joint is that plus the pelvis of the rest
+body, which needs the licensed body model and the betas. That sum differs from `trans` by one constant vector, because
+the root turns about the pelvis, and every clip is set on the ground and started at x = z = 0 anyway: nothing is lost by
+leaving it out. What is approximate is size: positions are not scaled to the leg length of the skeleton here, since that
+too needs the body model. A person a tenth taller than the skeleton walks a tenth too far, and the feet slide by it.
+"""
+
+import lzma
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from avatar_core.bodies.rotations import axis_angle_to_matrix
+from avatar_core.priors.captured_motion import CapturedMotion, check_finite, check_length
+from avatar_core.priors.motion_data import JOINTS, MotionDataError
+
+MAX_BYTES = 1 << 29
+"""Size of the largest array that is read, unpacked."""
+
+_Z_UP_TO_Y_UP = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
+_DAMAGE = (ValueError, EOFError, SyntaxError, TypeError, TokenError, RecursionError, zlib.error, lzma.LZMAError)
+"""What reading the header or the data of a damaged array raises."""
+_RATES = ("mocap_framerate", "mocap_frame_rate")
+
+
+def read_amass(path: Path) -> CapturedMotion:
+    """Read one AMASS .npz file; pickles in it are never loaded.
+
+    Raises MotionDataError when it is no AMASS motion, damaged, too large, or holds values that are not finite.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
+            missing = [name for name in ("poses", "trans") if name not in names]
+            rate = next((name for name in _RATES if name in names), None)
+            if missing or rate is None:
+                lacks = [*missing, *([] if rate else [" or ".join(_RATES)])]
+                raise MotionDataError(
+                    f"{path}: no AMASS motion: it lacks {', '.join(lacks)}; take this file out of the folder"
+                )
+            poses, trans, fps = (_read_array(path, archive, name) for name in ("poses", "trans", rate))
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise MotionDataError(f"{path}: not a readable .npz file ({error}); copy it again") from error
+    if poses.ndim != 2 or poses.shape[1] < 3 * JOINTS or trans.shape != (len(poses), 3) or fps.size != 1:
+        raise MotionDataError(
+            f"{path}: poses {poses.shape}, trans {trans.shape} and {rate} {fps.shape} are not AMASS's (frames, 66 or "
+            "more), (frames, 3) and one number; download it again"
+        )
+    check_length(path, len(poses), float(fps.reshape(-1)[0]))
+    poses = poses[:, : 3 * JOINTS].astype(np.float64)
+    trans = trans.astype(np.float64)
+    check_finite(path, np.concatenate([poses, trans], axis=1))
+    rotations = axis_angle_to_matrix(torch.from_numpy(poses).unflatten(1, (JOINTS, 3)))
+    rotations[:, 0] = _Z_UP_TO_Y_UP @ rotations[:, 0]
+    return CapturedMotion(rotations, torch.from_numpy(trans) @ _Z_UP_TO_Y_UP.mT, float(fps.reshape(-1)[0]))
+
+
+def _read_array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray:
+    """Read one array of real numbers, after its header: a header that lies about the size costs no memory."""
+    entry = archive.getinfo(f"{name}.npy")
+    try:
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = read_header(file)
+        if dtype.hasobject:
+            raise MotionDataError(
+                f"{path}: {name} is a pickle, which can run code and is not loaded; save it as plain numbers"
+            )
+        size = math.prod(shape) * dtype.itemsize
+        if max(size, entry.file_size) > MAX_BYTES:
+            raise MotionDataError(f"{path}: {name} takes more than {MAX_BYTES >> 20} MiB; cut the file")
+        with archive.open(entry) as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except _DAMAGE as error:
+        raise MotionDataError(f"{path}: {name} is not a readable array ({error}); copy the file again") from error
+    if array.dtype.kind not in "fiu":
+        raise MotionDataError(f"{path}: {name} holds {array.dtype}, not numbers; save it as plain numbers")
+    return array
