@@ -13,6 +13,7 @@ from avatar_core.errors import DivergenceError
 from avatar_core.export.mesh import TriangleMesh, components, signed_volume
 from avatar_core.export.provenance import WeightFacts
 from avatar_core.export.repair import is_closed
+from avatar_core.priors.joint_angles import violation_share
 from avatar_core.rigging.retarget import RiggedClip, clip_joints, ground_facts, jerk
 from avatar_core.rigging.self_contact import self_penetration
 from avatar_core.rigging.skinning import Skin, edge_stretch
@@ -76,6 +77,8 @@ class MotionFacts(Facts):
     """Part of the frames in which a foot stands."""
     self_penetration_m: float
     """Deepest overlap of two parts of the body over the frames, by capsules about the bones; 0 where they touch."""
+    joint_limit_violations: float
+    """Part of all joint angles in all frames that is more than ten degrees beyond what people can do."""
     jerk_m_s3: float
     """Mean third derivative of the joints' positions: how unsteady the motion is."""
     frame_scores: tuple[float, ...]
@@ -161,6 +164,7 @@ def motion_facts(
     skin: Skin,
     joints: NDArray[np.floating],
     clip: RiggedClip,
+    poses: NDArray[np.floating],
     posed: NDArray[np.floating],
     frame_scores: tuple[float, ...],
 ) -> MotionFacts:
@@ -171,6 +175,7 @@ def motion_facts(
         skin: of the mesh.
         joints: (22, 3) in the bind pose, metres.
         clip: the motion.
+        poses: (T, 22, 3) its axis-angle joint rotations relative to the T-pose, radians.
         posed: (T, V, 3) the mesh's vertices in its frames.
         frame_scores: cosines of some frames with the prompt.
     """
@@ -184,6 +189,7 @@ def motion_facts(
         mean_clearance_m=ground.mean_clearance,
         contact_fraction=ground.contact_fraction,
         self_penetration_m=float(self_penetration(mesh.vertices, joints, skin, clip.transforms).max()),
+        joint_limit_violations=violation_share(poses),
         jerk_m_s3=jerk(clip_joints(clip, joints), clip.fps),
         frame_scores=frame_scores,
     )

@@ -230,3 +230,14 @@ def violations(poses: NDArray) -> list[Violation]:
             if beyond[frame] > SLACK:
                 found.append(Violation(joint, angle, frame, float(values[frame])))
     return found
+
+
+def violation_share(poses: NDArray, slack: float = 10.0) -> float:
+    """Part of all angles in all frames of poses (T, 22, 3) that is more than `slack` degrees beyond its limit."""
+    flags = []
+    for joint, angles in joint_angles(poses).items():
+        limits = LIMITS[joint.split("_")[-1]]
+        for angle, values in angles.items():
+            low, high = limits.get(angle, (0.0, 0.0))
+            flags.append((values < low - slack) | (values > high + slack))
+    return float(np.mean(flags))

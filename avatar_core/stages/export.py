@@ -192,7 +192,13 @@ def run(
         mesh=mesh_facts(avatar.mesh),
         skin=skin_facts(avatar.mesh, avatar.skin, len(avatar.shaped.joints), posed),
         motion=motion_facts(
-            avatar.mesh, avatar.skin, avatar.shaped.joints.cpu().numpy(), avatar.clip, posed, frame_scores
+            avatar.mesh,
+            avatar.skin,
+            avatar.shaped.joints.cpu().numpy(),
+            avatar.clip,
+            motion.poses.numpy(),
+            posed,
+            frame_scores,
         ),
         versions=versions(),
         weights=weights,

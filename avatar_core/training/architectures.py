@@ -109,8 +109,8 @@ class Judge:
     """A ConvNeXt (Liu et al. 2022) beside a BERT: nothing in common with BodyCLIP but the data and the words."""
 
     image_size: int = 96
-    widths: tuple[int, ...] = (64, 128, 256)
-    depths: tuple[int, ...] = (2, 3, 2)
+    widths: tuple[int, ...] = (48, 96, 192)
+    depths: tuple[int, ...] = (2, 2, 2)
     text_layers: int = 3
     context: int = 64
     projection: int = 256

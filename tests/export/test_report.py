@@ -47,6 +47,7 @@ PARTS = {
         mean_clearance_m=0.01,
         contact_fraction=1.0,
         self_penetration_m=0.0,
+        joint_limit_violations=0.0,
         jerk_m_s3=20.0,
         frame_scores=(0.3, 0.4),
     ),

@@ -10,7 +10,7 @@ from avatar_core.priors.authored import draw_clips
 from avatar_core.priors.authored_files import write_folder
 from avatar_core.priors.authored_motion import REST_JOINTS, contact_heights, draw_clip, joint_places
 from avatar_core.priors.authored_sheet import write_sheet
-from avatar_core.priors.joint_angles import joint_angles, violations
+from avatar_core.priors.joint_angles import joint_angles, violation_share, violations
 from avatar_core.priors.motion_data import load_motion_folder
 from avatar_core.seeds import numpy_generator
 
@@ -75,6 +75,14 @@ def test_limits_are_noticed():
     (found,) = violations(poses)
     assert (found.joint, found.angle, found.frame) == ("left_knee", "flexion", 1)
     assert found.value == pytest.approx(-28.6, abs=0.1)
+
+
+def test_the_share_of_angles_beyond_their_limits_is_measured():
+    poses = drawn("waving").poses.copy()
+    assert violation_share(poses) == 0
+    poses[: len(poses) // 2, JOINT_INDEX["left_knee"]] = [-1.0, 0.0, 0.0]  # bent forward
+    angles = sum(len(one) for one in joint_angles(poses).values())
+    assert violation_share(poses) == pytest.approx(len(poses) // 2 / len(poses) / angles)
 
 
 def test_a_seed_gives_one_clip_and_another_seed_another():

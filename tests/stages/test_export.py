@@ -138,6 +138,7 @@ def test_the_report_tells_what_was_made(result):
     assert report.motion.frames == 12
     assert report.motion.ground_penetration_m < 1e-3
     assert report.motion.jerk_m_s3 > 0
+    assert report.motion.joint_limit_violations == 0
     assert report.motion.self_penetration_m < 0.1
     assert sum(report.motion.frame_scores) / len(report.motion.frame_scores) == report.final_scores["motion"]
     assert report.stage_scores["texturing"].after == 0.2
