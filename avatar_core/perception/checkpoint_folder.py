@@ -16,8 +16,8 @@ from torch import Tensor
 from avatar_core.errors import WeightsError
 from avatar_core.perception.openai_encoder import PREFIX
 
-EMBEDDED: dict[str, str] = {"bodyclip": "bodyclip"}
-"""Encoders that ship with the package, and their folders under avatar_core/weights."""
+EMBEDDED: dict[str, str] = {"bodyclip": "bodyclip", "judge": "judge"}
+"""Encoders that ship with the package, and their folders under avatar_core/weights; the judge never guides."""
 
 PICKLE = ".bin"
 """Suffix of weights that are a pickle, of which only tensors may be read."""

@@ -106,7 +106,11 @@ class BodyClip:
 
 @dataclass(frozen=True)
 class Judge:
-    """A ConvNeXt (Liu et al. 2022) beside a BERT: nothing in common with BodyCLIP but the data and the words."""
+    """A ConvNeXt (Liu et al. 2022) beside a BERT: nothing in common with BodyCLIP but the data and the words.
+
+    Weights start larger than both models' own, which are made for long training: with those, the first pooled features
+    hardly depend on the words, and a short training ends before it finds them.
+    """
 
     image_size: int = 96
     widths: tuple[int, ...] = (48, 96, 192)
@@ -126,14 +130,14 @@ class Judge:
         text_width = words.shape[1]
         vision = ConvNextConfig(
             image_size=self.image_size, patch_size=4, num_stages=len(self.widths), hidden_sizes=list(self.widths),
-            depths=list(self.depths), layer_scale_init_value=0.3,
+            depths=list(self.depths), layer_scale_init_value=0.5, initializer_range=0.06,
         )  # fmt: skip
         vision.hidden_size = self.width  # type: ignore[attr-defined]  # where the dual encoder looks for the width
         text = BertConfig(
             vocab_size=len(words), hidden_size=text_width, intermediate_size=4 * text_width,
             num_hidden_layers=self.text_layers, num_attention_heads=max(text_width // 32, 1),
             max_position_embeddings=self.context, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-            pad_token_id=PAD_ID,
+            pad_token_id=PAD_ID, initializer_range=text_width**-0.5,
         )  # fmt: skip
         config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=self.projection)
         config.logit_scale_init_value = 2.3

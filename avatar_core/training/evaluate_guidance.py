@@ -130,7 +130,7 @@ def main() -> None:
     """Run the test from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", default="bodyclip", help="guides: embedded name, folder or hub name")
-    parser.add_argument("--judge", required=True, help="judges: another encoder than the one that guides")
+    parser.add_argument("--judge", default="judge", help="judges: another encoder than the one that guides")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures, the sheet and guidance.json")
     parser.add_argument("--every", type=int, default=1, help="take every so-many-th prompt only")
     parser.add_argument("--first", type=int, default=0, help="number of the first prompt to take, to share out work")

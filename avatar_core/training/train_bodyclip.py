@@ -354,6 +354,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="budget in steps (reproducible)")
     parser.add_argument("--minutes", type=float, help="budget in minutes of training")
     parser.add_argument("--batch", type=int, default=TrainConfig.batch)
+    parser.add_argument("--text-every", type=int, default=TrainConfig.text_every, help="steps between captions")
     parser.add_argument("--workers", type=int, default=2, help="processes; steadier than threads on busy machines")
     parser.add_argument("--threads", type=int, default=1, help="threads of each worker")
     parser.add_argument("--bfloat16", action="store_true", help="matrix products in bfloat16 (where the processor can)")
@@ -380,7 +381,7 @@ def _work(rank: int, arguments: argparse.Namespace) -> None:
         distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=arguments.workers)
     trainer = Trainer(
         arguments.bank, arguments.images, arguments.words, arguments.out, ARCHITECTURES[arguments.architecture],
-        TrainConfig(batch=arguments.batch, bfloat16=arguments.bfloat16),
+        TrainConfig(batch=arguments.batch, bfloat16=arguments.bfloat16, text_every=arguments.text_every),
         arguments.seed, arguments.workers, arguments.start,
     )  # fmt: skip
     trainer.run(steps=arguments.steps, minutes=arguments.minutes)

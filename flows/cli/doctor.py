@@ -26,6 +26,7 @@ NEEDED_DISK_GIB = 2.0
 EMBEDDED = {
     "anny_compact": "body model Anny (phenotypes, skeleton, skinning)",
     "bodyclip": "vision-language model BodyCLIP",
+    "judge": "second encoder, which judges and never guides",
     "shape_codebook": "body-shape codebook",
     "pose_vae": "pose prior and codebook",
     "motion_vae": "motion prior",

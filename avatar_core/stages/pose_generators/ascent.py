@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from avatar_core.errors import DivergenceError
@@ -18,13 +19,28 @@ SPREAD = 0.5
 """Standard deviation of a step's turns of the views, where the view encoder allows any azimuth, radians."""
 
 
+class AscentConfig(BaseModel):
+    """Settings that both optimising methods have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    draws: int = Field(1024, ge=1)
+    """Codebook entries drawn at random, whose best by their stored features are the starts."""
+    starts: int = Field(6, ge=1)
+    """Poses that are optimised side by side."""
+    steps: int = Field(40, ge=0)
+    """Steps of Adam, whose learning rate falls linearly to nothing; AvatarCLIP takes 500."""
+    attitude_weight: float = Field(0.5, ge=0)
+    """Of the pelvis's mean squared 6D difference from the start's."""
+
+
 def ascend(
     parameters: list[Tensor],
     poses: Callable[[], Tensor],
     penalty: Callable[[Tensor], Tensor],
     *,
     prior: PosePrior,
-    steps: int,
+    config: AscentConfig,
     learning_rate: float,
     seed: int,
     name: str,
@@ -37,6 +53,7 @@ def ascend(
 
     Raises DivergenceError when a pose or the loss is not finite.
     """
+    steps = config.steps
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
     best, least = poses().detach(), torch.full((), torch.inf)
     for step in range(steps + 1):

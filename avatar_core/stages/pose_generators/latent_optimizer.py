@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from avatar_core.bodies.rotations import sixd_to_matrix
 from avatar_core.stages.base import StageContext
-from avatar_core.stages.pose_generators.ascent import ascend
+from avatar_core.stages.pose_generators.ascent import AscentConfig, ascend
 from avatar_core.stages.pose_generators.base import PosePrior, ScoredPoses
 
 NAME = "latent_optimizer"
 
 
-class Config(BaseModel):
+class Config(AscentConfig):
     """Settings of the method."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    draws: int = Field(1024, ge=1)
-    """Codebook entries drawn at random, whose best by their stored features are the starts."""
-    starts: int = Field(6, ge=1)
-    """Latents that are optimised side by side."""
-    steps: int = Field(40, ge=0)
-    """Steps of Adam; AvatarCLIP takes 500."""
     learning_rate: float = Field(0.06, gt=0)
-    """Of Adam; the latent is of unit variance. Falls linearly to nothing."""
+    """Of Adam; the latent is of unit variance."""
     prior_weight: float = Field(0.05, ge=0)
     """Of the latent's mean square, which the prior's unit Gaussian calls for."""
-    attitude_weight: float = Field(0.5, ge=0)
-    """Of the pelvis's mean squared 6D difference from the start's."""
 
 
 class LatentOptimizer:
@@ -59,7 +49,7 @@ class LatentOptimizer:
             poses,
             penalty,
             prior=prior,
-            steps=config.steps,
+            config=config,
             learning_rate=config.learning_rate,
             seed=seed,
             name=NAME,

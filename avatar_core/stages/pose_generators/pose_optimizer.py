@@ -6,12 +6,12 @@ and nearness to what the pose VAE can express.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from avatar_core.bodies.rotations import matrix_to_6d, matrix_to_axis_angle, sixd_to_matrix
 from avatar_core.stages.base import StageContext
-from avatar_core.stages.pose_generators.ascent import ascend
+from avatar_core.stages.pose_generators.ascent import AscentConfig, ascend
 from avatar_core.stages.pose_generators.base import PosePrior, ScoredPoses
 
 NAME = "pose_optimizer"
@@ -19,27 +19,17 @@ QUANTILES = (0.01, 0.99)
 """Of the codebook's poses, whose axis-angle components are the limits."""
 
 
-class Config(BaseModel):
+class Config(AscentConfig):
     """Settings of the method."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    draws: int = Field(1024, ge=1)
-    """Codebook entries drawn at random, whose best by their stored features are the starts."""
-    starts: int = Field(6, ge=1)
-    """Poses that are optimised side by side."""
-    steps: int = Field(40, ge=0)
-    """Steps of Adam; AvatarCLIP takes 500."""
     learning_rate: float = Field(0.02, gt=0)
-    """Of Adam, on numbers of the 6D rotations; falls linearly to nothing."""
+    """Of Adam, on numbers of the 6D rotations."""
     limit_weight: float = Field(20.0, ge=0)
     """Of the joint limits: the mean over the joints of the squared excess, square radians."""
     prior_weight: float = Field(8.0, ge=0)
     """Of the mean squared 6D difference from the pose as the pose VAE gives it back."""
     latent_weight: float = Field(0.02, ge=0)
     """Of the mean square of that pose's latent."""
-    attitude_weight: float = Field(0.5, ge=0)
-    """Of the pelvis's mean squared 6D difference from the start's."""
 
 
 class PoseOptimizer:
@@ -73,7 +63,7 @@ class PoseOptimizer:
             lambda: sixd_to_matrix(sixd),
             penalty,
             prior=prior,
-            steps=config.steps,
+            config=config,
             learning_rate=config.learning_rate,
             seed=seed,
             name=NAME,

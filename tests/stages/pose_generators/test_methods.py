@@ -99,7 +99,8 @@ def test_the_seed_decides_every_methods_draws_but_the_searchs(method, found, tar
 def test_optimising_raises_the_score(make, target, context):
     before, after = (make(steps).generate(target, seed=0, context=context) for steps in (0, 15))
     assert torch.equal(before.entries, after.entries)
-    assert (after.scores > before.scores).all()
+    assert after.scores.mean() > before.scores.mean() + 0.02  # penalties may cost a single start its gain
+    assert after.scores.max() > before.scores.max()
 
 
 @pytest.mark.parametrize(
