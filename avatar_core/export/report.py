@@ -65,6 +65,8 @@ class MotionFacts(Facts):
 
     frames: int
     fps: int
+    authored: bool
+    """Whether it follows key poses that this project wrote, not motion capture alone."""
     translation_scale: float
     """Factor from the prior's translation to this body's, by leg length."""
     foot_skate_mm: float
@@ -167,6 +169,8 @@ def motion_facts(
     poses: NDArray[np.floating],
     posed: NDArray[np.floating],
     frame_scores: tuple[float, ...],
+    *,
+    authored: bool,
 ) -> MotionFacts:
     """Measure a clip.
 
@@ -178,11 +182,13 @@ def motion_facts(
         poses: (T, 22, 3) its axis-angle joint rotations relative to the T-pose, radians.
         posed: (T, V, 3) the mesh's vertices in its frames.
         frame_scores: cosines of some frames with the prompt.
+        authored: whether it follows written key poses.
     """
     ground = ground_facts(posed, skin)
     return MotionFacts(
         frames=len(clip),
         fps=clip.fps,
+        authored=authored,
         translation_scale=clip.scale,
         foot_skate_mm=ground.foot_skate,
         ground_penetration_m=max(0.0, -ground.lowest),

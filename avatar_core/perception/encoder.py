@@ -39,7 +39,7 @@ def load_encoder(
 
     Args:
         name_or_path: "bodyclip" or its "judge" (they ship with the package), the folder of a Hugging Face checkpoint,
-            a hub name such as "openai/clip-vit-base-patch32", or "clip:ViT-B/32" for a model of OpenAI's `clip` package.
+            a hub name such as "openai/clip-vit-base-patch32", or "clip:ViT-B/32" for a model of OpenAI's `clip`.
         device: where it runs.
         dtype: what the model computes in: float32, bfloat16 or float16; features are float32 all the same. In
             float16 small gradients vanish, so that bfloat16 is the better one to optimise with.

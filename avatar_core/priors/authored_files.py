@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from avatar_core.bodies.skeleton import JOINT_NAMES, PARENTS
 from avatar_core.priors.authored_motion import REST_JOINTS, AuthoredClip
-from avatar_core.priors.motion_data import FPS, load_motion_folder
+from avatar_core.priors.motion_data import AUTHORED, FPS, load_motion_folder
 
 SOURCE = "authored"
 """What the column `source` says of an authored clip; its `source_file` is authored/<action>."""
@@ -71,7 +71,7 @@ def _rows(clips: list[AuthoredClip]) -> list[dict[str, str]]:
             dict.fromkeys(_COLUMNS, "0")
             | {
                 "clip_id": f"authored_{name.replace(' ', '_')}_{number:04d}",
-                "source_file": f"authored/{name}",
+                "source_file": AUTHORED + name,
                 "frames": str(len(clip.poses)),
                 "fps": str(FPS),
                 "label": name,

@@ -1,5 +1,11 @@
-"""Builds the motion codebook: windows that stand for the whole of a data set, as latents of the motion prior."""
+"""Builds the motion codebook: windows that stand for the whole of a data set, as latents of the motion prior.
 
+After training it is built by the training's own command; from other clips, with the prior as it is, by
+
+    python -m avatar_core.priors.motion_codebook --data FOLDER --out avatar_core/weights/motion_vae
+"""
+
+import argparse
 import json
 import logging
 from pathlib import Path
@@ -12,7 +18,14 @@ from torch import Tensor
 from avatar_core.bodies.rotations import axis_angle_to_matrix
 from avatar_core.priors.clustering import medoids
 from avatar_core.priors.kinematics import forward_kinematics
-from avatar_core.priors.motion_data import MotionData, Window, cut_windows, label_weights, mirror
+from avatar_core.priors.motion_data import (
+    MotionData,
+    Window,
+    cut_windows,
+    label_weights,
+    load_motion_folder,
+    mirror,
+)
 from avatar_core.priors.motion_vae import MotionVAE
 from avatar_core.seeds import numpy_generator
 
@@ -46,7 +59,7 @@ def build_motion_codebook(data: MotionData, vae: MotionVAE, count: int, seed: in
     place = {clip.id: number for number, clip in enumerate(clips)}
     words = {
         "note": "words of the clips that the motions come from; for people to read, never for scoring",
-        "clips": [{"label": clip.label, "captions": list(clip.captions)} for clip in clips],
+        "clips": [clip.words() for clip in clips],
         "clip": [place[clip.id] for clip in owners],
     }
     save_file(
@@ -80,3 +93,20 @@ def _encode(
         latents.append(latent)
         paths.append(forward_kinematics(seen[:, ::5], moved[:, ::5], vae.rest_joints).flatten(1))
     return torch.cat(latents), torch.cat(paths)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build the codebook of a trained prior and put it beside its weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with clips.npz and clips.csv")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the prior's weights")
+    parser.add_argument("--count", type=int, default=960, help="motions in the codebook")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    data, vae = load_motion_folder(options.data), MotionVAE.load(options.out)
+    build_motion_codebook(data, vae, options.count, options.seed, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,6 +20,9 @@ FPS = 30
 MIRROR_JOINTS = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20)
 """Index of the joint that takes each joint's place when left and right change sides."""
 
+AUTHORED = "authored/"
+"""What the source file of a clip begins with that was written as key poses (see authored.py)."""
+
 _ARRAYS = ("poses", "trans", "clip_start", "clip_len", "clip_id", "rest_joints", "fps")
 _COLUMNS = ("clip_id", "source_file", "label", "captions")
 
@@ -41,6 +44,15 @@ class Clip:
     source_file: str
     start: int
     length: int
+
+    @property
+    def authored(self) -> bool:
+        """Whether it was written as key poses instead of captured."""
+        return self.source_file.startswith(AUTHORED)
+
+    def words(self) -> dict[str, object]:
+        """What a codebook tells of the clip: for people to read, never for scoring."""
+        return {"label": self.label, "captions": list(self.captions)} | ({"authored": True} if self.authored else {})
 
 
 @dataclass(frozen=True)

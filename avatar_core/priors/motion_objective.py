@@ -34,16 +34,20 @@ def movement(vectors: Tensor) -> Tensor:
     return (vectors[:, 1:] - vectors[:, :-1]).abs().mean((1, 2))
 
 
+FINE = 144
+"""Samples along an edge of the views, at least, from which gradients are taken: with 48 alone, that a small view has,
+a step changes the score by chance as much as by its gradient."""
+
+
 class FrameJudge:
     """Compares frames of a motion, worn by the neutral body, with a text."""
 
-    def __init__(
-        self, body: BodyModel, view: ViewEncoder, target: Tensor, *, gradient_supersample: int = 1
-    ) -> None:
-        """target: (D,) unit text feature; gradient_supersample: of `GreyViews`."""
+    def __init__(self, body: BodyModel, view: ViewEncoder, target: Tensor) -> None:
+        """target: (D,) unit text feature."""
         self._body, self._view, self._target = body, view, target
         self._shaped = neutral_body(body)
-        self._views = GreyViews(body, view.image_size, gradient_supersample=gradient_supersample)
+        samples = max(1, round(FINE / view.image_size))
+        self._views = GreyViews(body, view.image_size, gradient_supersample=samples)
 
     def scores(self, rotations: Tensor, turns: Tensor | None = None) -> Tensor:
         """How well frames (n, 22, 3, 3) fit the text, (n,) from -1 to 1; differentiable in the frames.

@@ -151,12 +151,14 @@ class MotionCodebook:
 
     latents: (N, 256).
     labels, captions: words of the clip each came from; for people to read, never for scoring.
+    authored: whether that clip was written as key poses instead of captured.
     digest: of the file.
     """
 
     latents: Tensor
     labels: tuple[str, ...]
     captions: tuple[tuple[str, ...], ...]
+    authored: tuple[bool, ...]
     digest: str
 
     def __len__(self) -> int:
@@ -176,8 +178,9 @@ class MotionCodebook:
             clips = [words["clips"][index] for index in words["clip"]]
             labels = tuple(clip["label"] for clip in clips)
             captions = tuple(tuple(clip["captions"]) for clip in clips)
+            authored = tuple(bool(clip.get("authored")) for clip in clips)
         except (OSError, SafetensorError, ValueError, KeyError, IndexError) as error:
             raise WeightsError(f"{path}: no motion codebook ({error}); build or install it again") from error
         if len(labels) != len(latents):
             raise WeightsError(f"{path}: {len(latents)} motions but {len(labels)} labels; build it again")
-        return cls(latents, labels, captions, file_digest(path))
+        return cls(latents, labels, captions, authored, file_digest(path))

@@ -1,5 +1,11 @@
-"""Builds the pose codebook: frames that stand for the whole of a data set, as latents of the pose prior."""
+"""Builds the pose codebook: frames that stand for the whole of a data set, as latents of the pose prior.
 
+After training it is built by the training's own command; from other clips, with the prior as it is, by
+
+    python -m avatar_core.priors.pose_codebook --data FOLDER --out avatar_core/weights/pose_vae
+"""
+
+import argparse
 import json
 import logging
 from pathlib import Path
@@ -11,7 +17,7 @@ from safetensors.torch import save_file
 from avatar_core.bodies.rotations import axis_angle_to_matrix, matrix_to_6d
 from avatar_core.priors.clustering import medoids
 from avatar_core.priors.kinematics import forward_kinematics, heading_angle, heading_matrix
-from avatar_core.priors.motion_data import MotionData, label_weights, mirror
+from avatar_core.priors.motion_data import MotionData, label_weights, load_motion_folder, mirror
 from avatar_core.priors.pose_vae import PoseVAE
 from avatar_core.seeds import numpy_generator
 
@@ -53,9 +59,26 @@ def build_pose_codebook(data: MotionData, vae: PoseVAE, count: int, seed: int, f
     clips, where = np.unique(used, return_inverse=True)
     words = {
         "note": "labels and captions of the clips that the poses come from; for people to read, never for scoring",
-        "clips": [{"label": data.clips[c].label, "captions": list(data.clips[c].captions)} for c in clips],
+        "clips": [data.clips[c].words() for c in clips],
         "clip": where.tolist(),
     }
     save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "codebook.safetensors")
     (folder / "codebook.json").write_text(json.dumps(words, separators=(",", ":")) + "\n", encoding="utf-8")
     log.info("codebook of %d poses from %d clips", len(index), len(clips))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build the codebook of a trained prior and put it beside its weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with clips.npz and clips.csv")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the prior's weights")
+    parser.add_argument("--count", type=int, default=4096, help="poses in the codebook")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    data, vae = load_motion_folder(options.data), PoseVAE.load(options.out)
+    build_pose_codebook(data, vae, options.count, options.seed, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -106,6 +106,7 @@ class PoseCodebook:
     roots: (N, 6) the pelvis's attitude as a 6D rotation with its heading taken out.
     heights: (N,) pelvis over the ground, metres, on the data's skeleton.
     labels, captions: words of the clip each came from; for people to read, never for scoring.
+    authored: whether that clip was written as key poses instead of captured.
     digest: of the file.
     """
 
@@ -114,6 +115,7 @@ class PoseCodebook:
     heights: Tensor
     labels: tuple[str, ...]
     captions: tuple[tuple[str, ...], ...]
+    authored: tuple[bool, ...]
     digest: str
 
     def __len__(self) -> int:
@@ -133,8 +135,9 @@ class PoseCodebook:
             clips = words["clips"]
             labels = tuple(clips[index]["label"] for index in words["clip"])
             captions = tuple(tuple(clips[index]["captions"]) for index in words["clip"])
+            authored = tuple(bool(clips[index].get("authored")) for index in words["clip"])
             book = cls(
-                tensors["latents"], tensors["roots"], tensors["heights"], labels, captions, file_digest(path)
+                tensors["latents"], tensors["roots"], tensors["heights"], labels, captions, authored, file_digest(path)
             )
         except (OSError, SafetensorError, ValueError, KeyError, IndexError) as error:
             raise WeightsError(f"{path}: no pose codebook ({error}); build or install it again") from error

@@ -259,7 +259,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=MotionTraining.seed)
     for name in ("latent", "width", "layers", "cosines"):
         parser.add_argument(f"--{name}", type=int, default=getattr(MotionVaeConfig, name), help="size of the networks")
-    parser.add_argument("--codebook", type=int, default=768, help="motions in the codebook")
+    parser.add_argument("--codebook", type=int, default=960, help="motions in the codebook")
     parser.add_argument("--checkpoint", type=Path, help="file to save to and to go on from")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

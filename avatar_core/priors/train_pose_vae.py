@@ -173,7 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=PoseTraining.steps)
     parser.add_argument("--batch", type=int, default=PoseTraining.batch)
     parser.add_argument("--seed", type=int, default=PoseTraining.seed)
-    parser.add_argument("--codebook", type=int, default=2048, help="poses in the codebook")
+    parser.add_argument("--codebook", type=int, default=4096, help="poses in the codebook")
     parser.add_argument("--checkpoint", type=Path, help="file to save to and to go on from")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -57,6 +57,9 @@ class Config(BaseModel):
     """A pose is a duplicate of a better one when the angle between their local rotations, averaged over the joints, is
     no larger, radians. AvatarCLIP's limit, 0.07 of mean absolute axis-angle component, is the same as 0.15: over pairs
     of poses of the codebook whose components differ by 0.07, the mean angle is 0.152 with a deviation of 0.010."""
+    least_share: float = Field(0.85, ge=0, le=1)
+    """A pose is kept only when its score is at least this part of the best one's: a prompt that one pose fits is not
+    filled up with poses that show something else. None is left out with 0, as in AvatarCLIP."""
     codebook: CodebookConfig = CodebookConfig()
     """Settings of the method "codebook"."""
     pose_optimizer: PoseConfig = PoseConfig()
@@ -131,7 +134,8 @@ def run(prompt: str, *, config: Config, seed: int, context: StageContext) -> Can
     actions = split_actions(prompt)
     for number, action in enumerate(actions):
         target = context.encoder.encode_texts([motion_prompt(action)])[0]
-        found = method.generate(target, seed=seed, context=context).best(config.count, config.least_angle)
+        scored = method.generate(target, seed=seed, context=context)
+        found = scored.best(config.count, config.least_angle, config.least_share)
         note = f"{len(found.scores)} poses, best score {float(found.scores[0]):.3f}"
         context.progress(number + 1, len(actions), note)
         kept.append(found)

@@ -199,6 +199,7 @@ def run(
             motion.poses.numpy(),
             posed,
             frame_scores,
+            authored=motion.authored,
         ),
         versions=versions(),
         weights=weights,

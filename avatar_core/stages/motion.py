@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from avatar_core.priors.foot_contacts import plant_feet
 from avatar_core.priors.kinematics import face_forward, stand
 from avatar_core.priors.motion_data import FPS
 from avatar_core.priors.motion_editing import close_loop, join
-from avatar_core.priors.motion_vae import MotionVAE
+from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE
+from avatar_core.priors.pose_vae import PoseCodebook
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.candidate_poses import CandidatePoses
 from avatar_core.stages.motion_generators import Config, Draft, Problem, make_generator
@@ -48,6 +49,8 @@ class Motion:
     """Places of the entries of the motion codebook that the actions started from; -1 where there was none."""
     history: list[dict[str, float]]
     """Each step's number, loss and parts of the loss before weighting, as means over the starts."""
+    authored: bool = False
+    """Whether a candidate pose or a start comes from key poses that this project wrote, not from motion capture."""
     loops: bool = False
     """Whether the frame after the last is the first one again, but for the pelvis's travel."""
     fps: int = FPS
@@ -60,6 +63,7 @@ class Motion:
             "score_before": self.score_before,
             "score": self.score,
             "starts": self.starts,
+            "authored": self.authored,
             "loops": self.loops,
             "history": self.history,
             "fps": self.fps,
@@ -111,7 +115,13 @@ def run(
                 kept = {"action": number, "drafts": [vars(draft) for draft in drafts], "generator": generator.state()}
                 context.checkpoint.save(kept, done)
         drafts.append(generator.result())
-    return finish(drafts, MotionVAE.load().rest_joints, config)
+    return replace(finish(drafts, MotionVAE.load().rest_joints, config), authored=_authored(candidates, drafts))
+
+
+def _authored(candidates: CandidatePoses, drafts: list[Draft]) -> bool:
+    poses, motions = PoseCodebook.load(), MotionCodebook.load()
+    started = any(motions.authored[draft.start] for draft in drafts if draft.start >= 0)
+    return started or any(poses.authored[entry] for entry in candidates.entries)
 
 
 @torch.no_grad()

@@ -33,6 +33,12 @@ class PoseFrames:
 
 # The first keyword that a label contains names its family: alike poses are no negatives of each other.
 _FAMILY_WORDS: tuple[tuple[str, str], ...] = (
+    ("bowling", "throwing"), ("throwing", "throwing"), ("barbell", "lifting"), ("weights", "lifting"),
+    ("flying", "flying"), ("pray", "praying"), ("begging", "praying"), ("kneel", "kneeling"),
+    ("raising both", "arms up"), ("surrender", "arms up"), ("cheer", "arms up"), ("excited", "arms up"),
+    ("both arms", "arms up"), ("waving", "waving"), ("eating", "eating"), ("drinking", "eating"),
+    ("phone", "phoning"), ("sweeping", "sweeping"), ("mopping", "sweeping"), ("aiming", "aiming"),
+    ("typing", "typing"), ("piano", "typing"), ("sleeping", "lying"), ("fainting", "lying"),
     ("zombie", "zombie"), ("jogging", "running"), ("running", "running"), ("ball", "ball"),
     ("sitting", "sitting"), ("standing up", "sitting"), ("walking", "walking"), ("sneaking", "walking"),
     ("climb", "climbing"), ("bar", "climbing"), ("holding on", "climbing"), ("straight arms", "climbing"),

@@ -41,6 +41,7 @@ PARTS = {
     "motion": MotionFacts(
         frames=60,
         fps=30,
+        authored=False,
         translation_scale=1.0,
         foot_skate_mm=3.0,
         ground_penetration_m=0.0,

@@ -59,7 +59,7 @@ def test_fewer_poses_than_asked_for_when_all_are_alike(context):
 @pytest.mark.parametrize("method", ["pose_optimizer", "latent_optimizer", "realnvp"])
 def test_every_method_gives_poses_like_the_search(method, context):
     settings = {"realnvp": {"draws": 24}}.get(method, {"draws": 8, "starts": 3, "steps": 2})
-    found = find("a person is running", context, method=method, count=3, **{method: settings})
+    found = find("a person is running", context, method=method, count=3, least_share=0, **{method: settings})
     assert found.poses.shape == (3, 22, 3)
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
     assert len(found.entries) == 3
@@ -68,7 +68,7 @@ def test_every_method_gives_poses_like_the_search(method, context):
 def test_settings_of_other_methods_are_no_part_of_what_is_written():
     plain, other = Config(), Config(realnvp={"draws": 7})
     assert plain.model_dump() == other.model_dump()
-    assert set(plain.model_dump()) == {"method", "count", "least_angle", "codebook"}
+    assert set(plain.model_dump()) == {"method", "count", "least_angle", "least_share", "codebook"}
     chosen = Config(method="realnvp", realnvp={"draws": 7})
     assert Config.model_validate(chosen.model_dump(mode="json")) == chosen
 

@@ -64,7 +64,7 @@ def motion() -> Motion:
     poses = torch.zeros(12, 22, 3)
     poses[:, 17, 2] = -torch.linspace(0, 1, 12)
     translation = torch.tensor([0.0, 0.92, 0.0]).repeat(12, 1)
-    return Motion(poses, translation, 0.1, 0.2, 0, [])
+    return Motion(poses, translation, 0.1, 0.2, (0,), [])
 
 
 @pytest.fixture(scope="module")

@@ -122,6 +122,9 @@ def test_hair_that_the_body_shows_is_the_hair_of_the_look():
 def test_alike_actions_share_a_family():
     assert pose_family("jogging in place") == pose_family("running")
     assert pose_family("walking like a zombie") != pose_family("walking slowly")
+    assert pose_family("praying on the knees") == pose_family("praying")
+    assert pose_family("bowling") != pose_family("bowing")
+    assert pose_family("lifting a barbell from the floor") != pose_family("hanging from a bar")
 
 
 def test_facts_have_a_slot_each():

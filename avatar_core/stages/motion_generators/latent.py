@@ -112,18 +112,20 @@ class LatentMotion:
 
     @torch.no_grad()
     def result(self) -> Draft:
-        """Return the start that came to look most like the prompt."""
-        vae = self._problem.vae
-        before = self._problem.score(vae.decode(self._origin)[0])
-        rotations, translation = vae.decode(self._latent)
-        after = self._problem.score(rotations)
-        best = int(after.argmax())
+        """Return what came to look most like the prompt; of `full`, a start itself where that looks more like it."""
+        latents, count = self._latent.detach(), len(self._origin)
+        if self._full:
+            latents = torch.cat([latents, self._origin])
+        before = self._problem.score(self._problem.vae.decode(self._origin)[0])
+        rotations, translation = self._problem.vae.decode(latents)
+        scores = self._problem.score(rotations)
+        best = int(scores.argmax())
         return Draft(
             rotations[best],
             translation[best],
-            float(before[best]),
-            float(after[best]),
-            int(self._entries[best]),
+            float(before[best % count]),
+            float(scores[best]),
+            int(self._entries[best % count]),
             self.history,
         )
 

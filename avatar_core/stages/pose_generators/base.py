@@ -19,9 +19,6 @@ from avatar_core.stages.base import StageContext
 
 TURNS: tuple[float, ...] = (0.0, 0.7, -0.7)
 """By how much the views of a final score are turned, where the view encoder allows any azimuth, radians."""
-FINE = 144
-"""Samples along an edge of the views, at least, from which gradients are taken: with 48 alone, that a small view has,
-a step changes the score by chance as much as by its gradient."""
 START_ANGLE = 0.25
 """By how much starts of an optimisation differ at least: mean angle over the joints, radians."""
 
@@ -37,9 +34,14 @@ class ScoredPoses:
     entries: Tensor
     """(n,) the codebook entry that each is, began at, or has its pelvis's attitude from."""
 
-    def best(self, count: int, least_angle: float) -> ScoredPoses:
-        """Return the `count` best, best first, each more than `least_angle` radians from those before it."""
+    def best(self, count: int, least_angle: float, least_share: float = 0.0) -> ScoredPoses:
+        """Return up to `count` of the best, best first, each more than `least_angle` radians from those before it.
+
+        least_share: poses whose scores fall short of the best one's by more than the rest of it are left out.
+        """
         order = self.scores.argsort(descending=True, stable=True)
+        best = self.scores[order[0]]
+        order = order[self.scores[order] >= best - (1 - least_share) * best.abs()] if least_share else order
         chosen = order[distinct(self.rotations[order], least_angle, count)]
         return ScoredPoses(self.rotations[chosen], self.scores[chosen], self.entries[chosen])
 
@@ -64,8 +66,7 @@ class PosePrior:
         self.target = target.to(self.device).float()
         self.vae, self.book = PoseVAE.load(device=self.device), PoseCodebook.load()
         self.view: ViewEncoder = load_view_encoder("pose", context.encoder, context.body)
-        samples = max(1, round(FINE / self.view.image_size))
-        self.judge = FrameJudge(context.body, self.view, self.target, gradient_supersample=samples)
+        self.judge = FrameJudge(context.body, self.view, self.target)
 
     @torch.no_grad()
     def score(self, rotations: Tensor) -> Tensor:

@@ -34,6 +34,13 @@ def test_the_limit_is_a_mean_angle_in_radians(away):
     assert len(distinct(axis_angle_to_matrix(turned), 0.15, 5)) == (1 if away < 0.15 else 2)
 
 
+def test_poses_that_fit_much_worse_than_the_best_are_no_candidates():
+    found = ScoredPoses(poses(0.0, 0.5, 1.0), torch.tensor([0.5, 0.9, 0.8]), torch.tensor([7, 8, 9]))
+    assert found.best(3, 0.0, 0.85).entries.tolist() == [8, 9]
+    below = ScoredPoses(found.rotations, torch.tensor([-0.11, -0.1, -0.2]), found.entries)
+    assert below.best(3, 0.0, 0.85).entries.tolist() == [8, 7]
+
+
 def test_the_best_are_kept_best_first_with_their_scores_and_entries():
     found = ScoredPoses(poses(0.0, 0.5, 1.0, 1.01), torch.tensor([0.1, 0.9, 0.4, 0.5]), torch.tensor([7, 8, 9, 10]))
     best = found.best(3, 0.1 / 22)
