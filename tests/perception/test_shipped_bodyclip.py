@@ -72,3 +72,14 @@ def test_gradients_of_the_shipped_encoder_are_finite(encoder, photograph):
     (encoder.encode_images(images) @ text.mT).sum().backward()
     assert torch.isfinite(images.grad).all()
     assert images.grad.abs().sum() > 0
+
+
+def test_the_judge_is_another_network_and_knows_plain_clothes_too(photograph):
+    judge = load_encoder("judge")
+    prompts = [f"a man wearing a {one} shirt" for one in ("red", "blue", "green", "yellow")]
+    right = [
+        _best(judge, photograph(f"{color} shirt, gray trousers, black shoes"), prompts) == prompts[index]
+        for index, color in enumerate(("red", "blue", "green", "yellow"))
+    ]
+    assert sum(right) >= 3
+    assert judge.digest != load_encoder("bodyclip").digest
