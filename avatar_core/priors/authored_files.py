@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar_core.bodies.skeleton import JOINT_NAMES, PARENTS
-from avatar_core.priors.authored_motion import REST_JOINTS, AuthoredClip
+from avatar_core.priors.authored_motion import AuthoredClip
+from avatar_core.priors.captured_motion import REST_JOINTS
 from avatar_core.priors.motion_data import AUTHORED, FPS, load_motion_folder
 
 SOURCE = "authored"

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from avatar_core.bodies.rotations import axis_angle_to_matrix
 from avatar_core.bodies.skeleton import JOINT_INDEX, JOINT_NAMES
 from avatar_core.priors.action_scripts import Action, ActionScriptError, Key
+from avatar_core.priors.captured_motion import REST_JOINTS
 from avatar_core.priors.joint_angles import split_forearms, violations
 from avatar_core.priors.key_posing import Draw, pose_key
 from avatar_core.priors.kinematics import forward_kinematics
@@ -21,16 +22,6 @@ from avatar_core.priors.motion_data import FPS, mirror
 SHORTEST = 60
 """Frames of the shortest clip."""
 _LONGEST_HOLD = 1.2  # seconds that a still pose takes to drift to another draw of itself
-
-_LEFT_REST = (
-    (0, 0, 0), (0.07, -0.09, -0.005), (-0.07, -0.09, -0.005), (0, 0.11, -0.025), (0.105, -0.47, -0.01),
-    (-0.105, -0.47, -0.01), (0, 0.245, -0.025), (0.09, -0.87, -0.055), (-0.09, -0.87, -0.055), (0, 0.3, 0),
-    (0.115, -0.925, 0.065), (-0.115, -0.925, 0.065), (0, 0.515, -0.04), (0.08, 0.42, -0.035), (-0.08, 0.42, -0.035),
-    (0, 0.58, 0.01), (0.17, 0.45, -0.045), (-0.17, 0.45, -0.045), (0.43, 0.437, -0.072), (-0.43, 0.437, -0.072),
-    (0.68, 0.446, -0.073), (-0.68, 0.446, -0.073),
-)  # fmt: skip
-REST_JOINTS = np.array(_LEFT_REST, np.float32)
-"""Joints (22, 3) of the motion data's T-pose, pelvis at the origin, metres."""
 
 _THICKNESS = {
     "pelvis": 0.10, "hip": 0.09, "spine1": 0.10, "spine2": 0.10, "spine3": 0.10, "knee": 0.06, "ankle": 0.075,

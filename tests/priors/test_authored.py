@@ -8,8 +8,9 @@ from avatar_core.priors import authored
 from avatar_core.priors.action_scripts import ActionScriptError, load_actions, parse_actions
 from avatar_core.priors.authored import draw_clips
 from avatar_core.priors.authored_files import write_folder
-from avatar_core.priors.authored_motion import REST_JOINTS, contact_heights, draw_clip, joint_places
+from avatar_core.priors.authored_motion import contact_heights, draw_clip, joint_places
 from avatar_core.priors.authored_sheet import write_sheet
+from avatar_core.priors.captured_motion import REST_JOINTS
 from avatar_core.priors.joint_angles import joint_angles, violation_share, violations
 from avatar_core.priors.motion_data import load_motion_folder
 from avatar_core.seeds import numpy_generator
