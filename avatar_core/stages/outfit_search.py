@@ -50,6 +50,10 @@ COMMON: dict[str, tuple[str, ...]] = {
 """Colours that most people have; any other must gain a margin, so that what a prompt leaves open stays plausible."""
 SHADES = ("dark red", "lime", "dark green", "light blue", "navy", "lilac", "magenta", "tan", "dark grey")
 """Shades of colours that have a plain form; one must gain a margin, as a word without a shade is true of it too."""
+USUAL = ("top", "feet", "hair")
+"""Slots that most people have something in; leaving one empty must gain a margin."""
+UNLIKELY: dict[str | None, tuple[str, ...]] = {"man": ("long hair",), "woman": ("short hair", "mustache", "beard")}
+"""Hair of the fewer, by the sex that the body shows; it must gain a margin."""
 SCREENING: dict[str, list[int]] = {
     "body": [0, 3],
     "hair": [0, 4],
@@ -146,6 +150,7 @@ class _Search:
         self.targets = targets[self.views.prompt]
         self.encoder, self.config, self.generator, self.progress = encoder, config, generator, progress
         self.every_view = list(range(len(self.views.prompt)))
+        self.sex = subject.sex
         self.evaluations = 0
         self.margin = 0.0
 
@@ -222,12 +227,13 @@ class _Search:
         Flat-coloured views hardly tell skirts from shorts, robes from trousers, or a painted body from a clothed one.
         """
         if worn is None:
-            return 0.0
+            return self.margin * (slot in USUAL)
         hanging = WEARABLES[INDEX[worn.wearable]].hangs is not None
         natural = {"skin": SKIN_COLORS, "hair": HAIR_COLORS, "beard": HAIR_COLORS}.get(slot)
         unusual = natural is not None and worn.color not in natural
         rare = worn.color in SHADES or (slot in COMMON and worn.color not in COMMON[slot])
-        return self.margin * ((slot not in STAPLES) + hanging + rare + UNUSUAL * unusual)
+        unlikely = worn.wearable in UNLIKELY.get(self.sex, ())
+        return self.margin * ((slot not in STAPLES) + hanging + rare + unlikely + UNUSUAL * unusual)
 
     def _try_two_pieces(self, outfit: Outfit, score: float) -> tuple[Outfit, float]:
         """Exchange one piece for a top of its colour and the best bottom: single slots cannot make this move either."""

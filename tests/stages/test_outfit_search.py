@@ -71,3 +71,18 @@ def test_what_a_prompt_leaves_open_is_plausible(search_for):
     assert search._cost(Worn("trousers", "navy"), "bottom") > search._cost(Worn("trousers", "blue"), "bottom")
     assert set(SHADES) <= set(colors_of("top"))
     assert search._cost(Worn("shoes", "green"), "feet") > search._cost(Worn("shoes", "black"), "feet")
+
+
+def test_hair_shoes_and_shirts_are_usual_and_hair_goes_with_the_body(search_for):
+    search = search_for(TWO_PIECES)
+    search.margin = 1.0
+    for slot in ("top", "feet", "hair"):
+        assert search._cost(None, slot) == 1.0
+    assert search._cost(None, "head") == 0.0
+    costs = {}
+    for sex in ("man", "woman", None):
+        search.sex = sex
+        costs[sex] = [search._cost(Worn(name, "brown"), "hair") for name in ("short hair", "long hair")]
+    assert costs["man"][0] < costs["man"][1]
+    assert costs["woman"][1] < costs["woman"][0]
+    assert costs[None][0] == costs[None][1]
