@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import max_pool1d, normalize, pad
 
 from avatar_core.bodies.rotations import axis_angle_to_matrix, rotation_between
 from avatar_core.bodies.skeleton import JOINT_INDEX, PARENTS, global_rotations, joint_positions
@@ -33,9 +33,9 @@ class Contacts:
     """Which feet stand when."""
 
     standing: Tensor
-    """(T, 2) bool, left and right."""
+    """(..., T, 2) bool, left and right."""
     speed: Tensor
-    """(T, 2) horizontal speed of the foot's slower joint, metres a second."""
+    """(..., T, 2) horizontal speed of the foot's slower joint, metres a second."""
 
 
 def sole_heights(rest_joints: Tensor) -> Tensor:
@@ -52,32 +52,39 @@ def find_contacts(joints: Tensor, rest_joints: Tensor, fps: int) -> Contacts:
     """Tell which feet stand.
 
     Args:
-        joints: (T, 22, 3) metres, ground at y = 0.
+        joints: (..., T, 22, 3) metres, ground at y = 0.
         rest_joints: (22, 3) of the T-pose, metres.
         fps: frames a second.
     """
-    parts = torch.stack([joints[:, [ankle, foot]] for _, _, ankle, foot in LEGS], 1)  # (T, 2 sides, 2 parts, 3)
-    moved = (parts[1:, ..., [0, 2]] - parts[:-1, ..., [0, 2]]).norm(dim=-1) * fps
-    speed = torch.cat([moved[:1], (moved[1:] + moved[:-1]) / 2, moved[-1:]]) if len(moved) else parts[..., 0] * 0
+    parts = torch.stack([joints[..., [ankle, foot], :] for _, _, ankle, foot in LEGS], -3)  # (..., T, side, part, 3)
+    moved = torch.diff(parts[..., [0, 2]], dim=-4).norm(dim=-1) * fps
+    ends = moved if moved.shape[-3] else torch.zeros_like(parts[..., 0])
+    middle = (moved[..., 1:, :, :] + moved[..., :-1, :, :]) / 2
+    speed = torch.cat([ends[..., :1, :, :], middle, moved[..., -1:, :, :]], -3)
     low = parts[..., 1] < sole_heights(rest_joints) + CLEARANCE
     standing = (low & (speed < SLOW)).any(-1)
     return Contacts(_steady(standing), torch.where(low, speed, speed.amax(-1, keepdim=True)).amin(-1))
 
 
 def _steady(standing: Tensor) -> Tensor:
-    """Close gaps of contacts (T, 2) shorter than SHORTEST frames, then drop contacts shorter than that."""
-    closed = _runs(standing, value=False, at_least=SHORTEST)
-    return ~_runs(~closed, value=False, at_least=SHORTEST) & closed
+    """Close gaps of contacts (..., T, 2) shorter than SHORTEST frames, then drop contacts shorter than that.
+
+    Gaps and contacts at the ends stay, however short.
+    """
+    ends = pad(standing.float().mT.flatten(0, -2)[:, None], (SHORTEST, SHORTEST), mode="replicate")
+    closed = _shrunk(_grown(ends))
+    opened = _grown(_shrunk(closed))[:, 0, SHORTEST:-SHORTEST]
+    return opened.unflatten(0, standing.mT.shape[:-1]).mT > 0.5
 
 
-def _runs(flags: Tensor, *, value: bool, at_least: int) -> Tensor:
-    """Turn inner runs of `value` in flags (T, 2) that are shorter than `at_least` frames; those at the ends stay."""
-    found = flags.clone()
-    for side in range(flags.shape[1]):
-        for start, stop in _spans(flags[:, side] == value):
-            if stop - start < at_least and start > 0 and stop < len(flags):
-                found[start:stop, side] = not value
-    return found
+def _grown(flags: Tensor) -> Tensor:
+    """Let runs of ones in flags (n, 1, T) last SHORTEST - 1 frames longer."""
+    return max_pool1d(pad(flags, (SHORTEST - 1, 0), mode="replicate"), SHORTEST, stride=1)
+
+
+def _shrunk(flags: Tensor) -> Tensor:
+    """Let runs of ones in flags (n, 1, T) end SHORTEST - 1 frames sooner."""
+    return -max_pool1d(pad(-flags, (0, SHORTEST - 1), mode="replicate"), SHORTEST, stride=1)
 
 
 def _spans(flags: Tensor) -> list[tuple[int, int]]:
@@ -96,7 +103,9 @@ def foot_skate(joints: Tensor, rest_joints: Tensor, fps: int) -> float:
     return float(slides.mean() * 1000) if len(slides) else 0.0
 
 
-def plant_feet(rotations: Tensor, translation: Tensor, rest_joints: Tensor, fps: int) -> tuple[Tensor, Tensor]:
+def plant_feet(
+    rotations: Tensor, translation: Tensor, rest_joints: Tensor, fps: int, standing: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Keep standing feet where they stand: the pelvis takes up the slide that they share, the legs the rest.
 
     Args:
@@ -104,12 +113,14 @@ def plant_feet(rotations: Tensor, translation: Tensor, rest_joints: Tensor, fps:
         translation: (T, 3) pelvis, metres, ground at y = 0.
         rest_joints: (22, 3) of the T-pose, metres.
         fps: frames a second.
+        standing: (T, 2) which feet stand when; found in the motion itself when not given.
     Returns:
         both, corrected; feet keep their attitude, and the pelvis its height.
     """
     world = global_rotations(rotations)
     joints = joint_positions(world, rest_joints, translation)
-    standing = find_contacts(joints, rest_joints, fps).standing
+    if standing is None:
+        standing = find_contacts(joints, rest_joints, fps).standing
     translation = translation + _shared_slide(joints, standing)
     joints = joint_positions(world, rest_joints, translation)
     world = world.clone()

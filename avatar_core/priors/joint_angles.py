@@ -232,12 +232,26 @@ def violations(poses: NDArray) -> list[Violation]:
     return found
 
 
-def violation_share(poses: NDArray, slack: float = 10.0) -> float:
-    """Part of all angles in all frames of poses (T, 22, 3) that is more than `slack` degrees beyond its limit."""
+MEASURED_SLACK = 10.0
+"""Degrees beyond a limit that measures forgive: captures have that much noise, beside a hinge's axis above all."""
+
+
+def violation_share(poses: NDArray) -> float:
+    """Part of all angles in all frames of poses (T, 22, 3) that is more than `MEASURED_SLACK` beyond its limit."""
+    return float(_beyond_limits(poses).mean())
+
+
+def within_limits(poses: NDArray) -> NDArray[np.bool_]:
+    """Tell of each of poses (T, 22, 3) whether no angle is more than `MEASURED_SLACK` beyond its limit, (T,)."""
+    return np.logical_not(np.any(_beyond_limits(poses), axis=0))
+
+
+def _beyond_limits(poses: NDArray) -> NDArray[np.bool_]:
+    """Flags (A, T) of the angles of poses (T, 22, 3) that are more than `MEASURED_SLACK` beyond their limits."""
     flags = []
     for joint, angles in joint_angles(poses).items():
         limits = LIMITS[joint.split("_")[-1]]
         for angle, values in angles.items():
             low, high = limits.get(angle, (0.0, 0.0))
-            flags.append((values < low - slack) | (values > high + slack))
-    return float(np.mean(flags))
+            flags.append((values < low - MEASURED_SLACK) | (values > high + MEASURED_SLACK))
+    return np.stack(flags)

@@ -174,10 +174,10 @@ def split_by_source(
 ) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
     """Split the clips into (training, held-out) so that no source file is on both sides.
 
-    held_out: share of the source files that is held out, 0 to 1. Files that carry the only clips of a label stay in
-    training, so that no action is lost.
+    held_out: share of the captured files that is held out, 0 to 1. Files that carry the only clips of a label stay in
+    training, so that no action is lost, and so do authored clips, whose variants are too alike to measure by.
     """
-    files = sorted({clip.source_file for clip in data.clips})
+    files = sorted({clip.source_file for clip in data.clips if not clip.authored})
     labels: dict[str, set[str]] = {}
     for clip in data.clips:
         labels.setdefault(clip.label, set()).add(clip.source_file)

@@ -1,7 +1,6 @@
-"""Joins motions one after the other and closes them into loops.
+"""Joins motions one after the other and closes them into loops."""
 
-A motion here is rotations (T, 22, 3, 3), local, and pelvis positions (T, 3) in metres.
-"""
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,7 +14,42 @@ OVERLAP = 12
 SHORTEST_LOOP = 24
 """Frames of a loop at least."""
 
-Sequence = tuple[Tensor, Tensor]
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """A motion of T frames."""
+
+    rotations: Tensor
+    """(T, 22, 3, 3) local."""
+    translation: Tensor
+    """(T, 3) pelvis, metres."""
+    standing: Tensor
+    """(T, 2) bool, whether the left and the right foot stand."""
+
+    def __len__(self) -> int:
+        return len(self.rotations)
+
+    def __getitem__(self, frames: slice) -> "Sequence":
+        return Sequence(self.rotations[frames], self.translation[frames], self.standing[frames])
+
+
+def chain(*parts: Sequence) -> Sequence:
+    """Put sequences one after the other as they are."""
+    return Sequence(
+        torch.cat([part.rotations for part in parts]),
+        torch.cat([part.translation for part in parts]),
+        torch.cat([part.standing for part in parts]),
+    )
+
+
+def fade(first: Sequence, second: Sequence) -> Sequence:
+    """Go over smoothly from one sequence into another of the same length; feet stand that stand in both."""
+    weight = smooth_steps(len(first)).to(first.translation)
+    return Sequence(
+        between(first.rotations, second.rotations, weight[:, None].expand(first.rotations.shape[:2])),
+        torch.lerp(first.translation, second.translation, weight[:, None]),
+        first.standing & second.standing,
+    )
 
 
 def smooth_steps(count: int) -> Tensor:
@@ -31,12 +65,16 @@ def between(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
 
 def move_to(motion: Sequence, heading: Tensor, place: Tensor) -> Sequence:
     """Turn and move a motion so that its first frame has a heading (), radians, and stands at x, z of `place` (3,)."""
-    rotations, translation = motion
-    turn = heading_matrix(heading - heading_angle(rotations[0, 0]))
-    root = turn @ rotations[:, 0]
-    flat = torch.tensor([1.0, 0.0, 1.0], dtype=translation.dtype)
-    moved = (translation - translation[0] * flat) @ turn.mT + place * flat
-    return torch.cat([root[:, None], rotations[:, 1:]], 1), moved
+    flat = torch.tensor([1.0, 0.0, 1.0]).to(place)
+    return turned(motion, heading - heading_angle(motion.rotations[0, 0]), motion.translation[0] * flat, place * flat)
+
+
+def turned(motion: Sequence, angle: Tensor, about: Tensor, to: Tensor) -> Sequence:
+    """Turn a motion about +Y by `angle` (), radians, and take the point `about` (3,) to the point `to` (3,)."""
+    turn = heading_matrix(angle)
+    root = turn @ motion.rotations[:, 0]
+    path = (motion.translation - about) @ turn.mT + to
+    return Sequence(torch.cat([root[:, None], motion.rotations[:, 1:]], 1), path, motion.standing)
 
 
 def join(first: Sequence, second: Sequence, overlap: int = OVERLAP) -> Sequence:
@@ -44,16 +82,10 @@ def join(first: Sequence, second: Sequence, overlap: int = OVERLAP) -> Sequence:
 
     The last `overlap` frames of the first are blended with the first ones of the second.
     """
-    overlap = min(overlap, len(first[0]) - 1, len(second[0]) - 1)
-    start = len(first[0]) - overlap
-    moved = move_to(second, heading_angle(first[0][start, 0]), first[1][start])
-    weight = smooth_steps(overlap)
-    rotations = between(first[0][start:], moved[0][:overlap], weight[:, None].expand(-1, first[0].shape[1]))
-    translation = torch.lerp(first[1][start:], moved[1][:overlap], weight[:, None])
-    return (
-        torch.cat([first[0][:start], rotations, moved[0][overlap:]]),
-        torch.cat([first[1][:start], translation, moved[1][overlap:]]),
-    )
+    overlap = min(overlap, len(first) - 1, len(second) - 1)
+    start = len(first) - overlap
+    moved = move_to(second, heading_angle(first.rotations[start, 0]), first.translation[start])
+    return chain(first[:start], fade(first[start:], moved[:overlap]), moved[overlap:])
 
 
 def close_loop(motion: Sequence, overlap: int = OVERLAP) -> Sequence:
@@ -62,32 +94,24 @@ def close_loop(motion: Sequence, overlap: int = OVERLAP) -> Sequence:
     The frame after the last is the first one again, but for what the pelvis has travelled and turned meanwhile: an
     engine that takes the root's motion from the clip walks on, and one that does not marks time.
     """
-    rotations, translation = motion
-    first, last = _best_cut(pose_vectors(rotations), translation[:, 1], overlap)
+    first, last = _best_cut(pose_vectors(motion.rotations), motion.translation[:, 1], overlap)
     # What follows `last` is blended into what led up to `first`, as if the clip had been there already.
     count = min(overlap, last - first)
-    lead = rotations[last - count : last], translation[last - count : last]
     begun = max(first - count, 0)
-    before = rotations[begun:first], translation[begun:first]
-    missing = count - len(before[0])
+    before, missing = motion[begun:first], count - (first - begun)
     if missing:  # the motion begins too late to have led up to `first`: its first pose, moving evenly, does
-        pace = (translation[begun + 1] - translation[begun]) * torch.tensor([1.0, 0.0, 1.0])
+        pace = (motion.translation[begun + 1] - motion.translation[begun]) * torch.tensor([1.0, 0.0, 1.0])
         steps = torch.arange(-missing, 0)[:, None]
-        before = (
-            torch.cat([rotations[begun : begun + 1].expand(missing, -1, -1, -1), before[0]]),
-            torch.cat([translation[begun] + steps * pace, before[1]]),
+        pose = motion[begun : begun + 1]
+        lead_in = Sequence(
+            pose.rotations.expand(missing, -1, -1, -1),
+            pose.translation + steps * pace,
+            pose.standing.expand(missing, -1),
         )
-    turn = heading_angle(rotations[last, 0]) - heading_angle(rotations[first, 0])
-    spin = heading_matrix(turn)
-    led = torch.cat([(spin @ before[0][:, 0])[:, None], before[0][:, 1:]], 1)
-    travelled = (before[1] - translation[first]) @ spin.mT + translation[last]
-    weight = smooth_steps(count)
-    blended = between(lead[0], led, weight[:, None].expand(-1, rotations.shape[1]))
-    path = torch.lerp(lead[1], travelled, weight[:, None])
-    return (
-        torch.cat([rotations[first : last - count], blended]),
-        torch.cat([translation[first : last - count], path]),
-    )
+        before = chain(lead_in, before)
+    turn = heading_angle(motion.rotations[last, 0]) - heading_angle(motion.rotations[first, 0])
+    led = turned(before, turn, motion.translation[first], motion.translation[last])
+    return chain(motion[first : last - count], fade(motion[last - count : last], led))
 
 
 def _best_cut(vectors: Tensor, height: Tensor, overlap: int) -> tuple[int, int]:

@@ -34,6 +34,20 @@ def movement(vectors: Tensor) -> Tensor:
     return (vectors[:, 1:] - vectors[:, :-1]).abs().mean((1, 2))
 
 
+def seam_loss(vectors: Tensor, translation: Tensor, overlap: int) -> Tensor:
+    """How unlike windows that follow each other are where they overlap, (B,).
+
+    Mean squared difference of poses, of the pelvis's height and of its pace in decimetres a frame, over the last
+    `overlap` frames of each window and the first ones of the next.
+
+    vectors: (B, W, T, 132) of `pose_vectors`; translation: (B, W, T, 3) metres.
+    """
+    pace = torch.diff(translation[..., [0, 2]], dim=2).norm(dim=-1, keepdim=True) * 10
+    pace = torch.cat([pace, pace[:, :, -1:]], 2)
+    described = torch.cat([vectors, translation[..., 1:2] * 10, pace], -1)
+    return (described[:, :-1, -overlap:] - described[:, 1:, :overlap]).square().mean((1, 2, 3))
+
+
 FINE = 144
 """Samples along an edge of the views, at least, from which gradients are taken: with 48 alone, that a small view has,
 a step changes the score by chance as much as by its gradient."""

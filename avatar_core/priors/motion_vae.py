@@ -14,8 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from avatar_core.errors import WeightsError
-from avatar_core.priors.kinematics import face_forward
-from avatar_core.priors.motion_features import FEATURES, cosine_basis, features_to_motion, motion_features
+from avatar_core.priors.foot_contacts import find_contacts
+from avatar_core.priors.kinematics import face_forward, forward_kinematics
+from avatar_core.priors.motion_data import FPS
+from avatar_core.priors.motion_features import CONTACTS, FEATURES, cosine_basis, features_to_motion, motion_features
 from avatar_core.priors.weights import file_digest, read_config, weights_folder
 
 STRIDE = 4
@@ -101,7 +103,7 @@ class MotionVAE(nn.Module):
         save_file(state, folder / "model.safetensors")
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance (B, 256) of the latent of motion features (B, 60, 135)."""
+        """Return mean and log-variance (B, 256) of the latent of motion features (B, 60, 137)."""
         scaled = (features - self.mean) * self.weight
         tokens = self.patch_in(scaled.mT).mT
         asking = self.encoder_places.new_zeros(len(tokens), 2, self.config.width)
@@ -114,10 +116,13 @@ class MotionVAE(nn.Module):
 
         rotations: (B, 60, 22, 3, 3) local; translation: (B, 60, 3) pelvis, metres.
         """
-        return self.posterior(motion_features(*face_forward(rotations, translation)))[0]
+        rotations, translation = face_forward(rotations, translation)
+        joints = forward_kinematics(rotations, translation, self.rest_joints)
+        standing = find_contacts(joints, self.rest_joints, FPS).standing
+        return self.posterior(motion_features(rotations, translation, standing))[0]
 
     def decode_features(self, latent: Tensor) -> Tensor:
-        """Return motion features (B, 60, 135) of latents (B, 256)."""
+        """Return motion features (B, 60, 137) of latents (B, 256)."""
         slow = self.basis.mT @ self.linear_out(latent).unflatten(-1, (self.config.cosines, FEATURES))
         reading = self.latent_in(latent).unflatten(-1, (self.config.latent_tokens, self.config.width))
         places = self.decoder_places.expand(len(latent), -1, -1)
@@ -130,6 +135,11 @@ class MotionVAE(nn.Module):
         The pelvis starts at x = z = 0 and faces about +Z; heights are those of the data's skeleton.
         """
         return features_to_motion(self.decode_features(latent))
+
+    @torch.no_grad()
+    def contacts(self, latent: Tensor) -> Tensor:
+        """Return which feet stand, left and right, in the motions of latents (B, 256), as (B, 60, 2) bool."""
+        return self.decode_features(latent)[..., CONTACTS] > 0.5
 
 
 def _transformer(config: MotionVaeConfig) -> nn.TransformerEncoder:

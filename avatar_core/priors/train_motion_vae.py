@@ -18,6 +18,7 @@ from torch import Tensor
 
 from avatar_core.bodies.rotations import axis_angle_to_matrix, geodesic_angle
 from avatar_core.priors.checkpointing import TrainingCheckpoint, initialise
+from avatar_core.priors.foot_contacts import LEGS, find_contacts
 from avatar_core.priors.kinematics import face_forward, forward_kinematics, heading_matrix
 from avatar_core.priors.motion_codebook import build_motion_codebook
 from avatar_core.priors.motion_data import (
@@ -31,7 +32,7 @@ from avatar_core.priors.motion_data import (
     mirror,
     split_by_source,
 )
-from avatar_core.priors.motion_features import features_to_motion, lever_weights, motion_features
+from avatar_core.priors.motion_features import CONTACTS, features_to_motion, lever_weights, motion_features
 from avatar_core.priors.motion_vae import MotionVAE, MotionVaeConfig
 from avatar_core.seeds import torch_generator
 
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 class MotionTraining:
     """Settings of one training of the motion VAE."""
 
-    steps: int = 2600
+    steps: int = 3200
     """Steps of Adam."""
     batch: int = 64
     """Windows a step."""
@@ -54,6 +55,10 @@ class MotionTraining:
     """Weight of the mean squared distance of joints, root motion included, in square metres."""
     velocity_weight: float = 1.0
     """Weight of the mean squared difference of joint velocities, in square metres a second squared."""
+    contact_weight: float = 0.5
+    """Weight of the mean squared error of whether feet stand, from 0 to 1."""
+    skate_weight: float = 0.6
+    """Weight of the mean squared speed of feet that should stand, in square metres a second squared."""
     kl_weight: float = 1e-4
     """Weight of the divergence from the unit Gaussian, in nats a window."""
     label_power: float = 0.5
@@ -86,6 +91,8 @@ class Windows:
         both = [(data.poses, data.trans), mirror(data.poses, data.trans)]
         self.rotations = [axis_angle_to_matrix(torch.from_numpy(np.ascontiguousarray(p))) for p, _ in both]
         self.translation = [torch.from_numpy(np.ascontiguousarray(t)) for _, t in both]
+        standing = _clip_contacts(self.rotations[0], self.translation[0], data)
+        self.standing = [standing, standing.flip(-1)]
         self.frames = torch.from_numpy(np.stack([w.frames for w in windows]))
         self.laps = torch.from_numpy(np.stack([w.laps[:, None] * w.step for w in windows])).float()
         self.cumulative = torch.tensor([per_clip[w.clip.id] for w in windows]).cumsum(0)
@@ -93,23 +100,40 @@ class Windows:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def read(self, index: Tensor, flip: bool) -> tuple[Tensor, Tensor]:
-        """Rotations (n, T, 22, 3, 3) and pelvis positions (n, T, 3) of windows `index` (n,), facing +Z at first."""
+    def read(self, index: Tensor, flip: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Windows `index` (n,), facing +Z at first.
+
+        Returns rotations (n, T, 22, 3, 3), pelvis positions (n, T, 3) and which feet stand (n, T, 2).
+        """
         frames, laps = self.frames[index], self.laps[index]
         if flip:
             laps = laps * torch.tensor([-1.0, 1.0, 1.0])
-        return face_forward(self.rotations[flip][frames], self.translation[flip][frames] + laps)
+        rotations, translation = face_forward(
+            self.rotations[flip][frames], self.translation[flip][frames] + laps
+        )
+        return rotations, translation, self.standing[flip][frames]
 
-    def draw(self, count: int, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`count` windows by label weight, half of them mirrored, with jittered headings."""
+    def draw(self, count: int, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """`count` windows by label weight, half of them mirrored, with jittered headings, as `read` returns them."""
         drawn = torch.rand(count, generator=generator, dtype=torch.float64) * self.cumulative[-1]
         index = torch.searchsorted(self.cumulative, drawn).clamp(max=len(self) - 1)
         parts = [self.read(part, flip) for flip, part in zip((False, True), index.split((count + 1) // 2))]
-        rotations, translation = (torch.cat(items) for items in zip(*parts))
+        rotations, translation, standing = (torch.cat(items) for items in zip(*parts))
         turn = heading_matrix(jitter * torch.randn(count, generator=generator))[:, None]
         root = turn @ rotations[:, :, 0]
         moved = (turn @ translation[..., None]).squeeze(-1)
-        return torch.cat([root[:, :, None], rotations[:, :, 1:]], dim=2), moved
+        return torch.cat([root[:, :, None], rotations[:, :, 1:]], dim=2), moved, standing
+
+
+def _clip_contacts(rotations: Tensor, translation: Tensor, data: MotionData) -> Tensor:
+    """Which feet stand in each frame (N, 2) of a folder, clip by clip."""
+    rest = torch.from_numpy(data.rest_joints)
+    joints = forward_kinematics(rotations, translation, rest)
+    standing = torch.zeros(len(joints), 2, dtype=torch.bool)
+    for clip in data.clips:
+        frames = slice(clip.start, clip.start + clip.length)
+        standing[frames] = find_contacts(joints[frames], rest, FPS).standing
+    return standing
 
 
 def train(
@@ -140,11 +164,11 @@ def train(
     began = time.monotonic()
     for step in range(start, settings.steps):
         generator = torch_generator(settings.seed, "train_motion_vae", str(step))
-        rotations, translation = windows.draw(settings.batch, settings.heading_jitter, generator)
+        batch = windows.draw(settings.batch, settings.heading_jitter, generator)
         rate = settings.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
         for group in optimizer.param_groups:
             group["lr"] = rate * group["share"] * min(1.0, (step + 1) / 50)
-        losses = _losses(model, rotations, translation, settings, generator)
+        losses = _losses(model, batch, settings, generator)
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -190,32 +214,29 @@ def _start_linear(model: MotionVAE, windows: Windows, rest_joints: Tensor, setti
 
 def _losses(
     model: MotionVAE,
-    rotations: Tensor,
-    translation: Tensor,
+    batch: tuple[Tensor, Tensor, Tensor],
     settings: MotionTraining,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    mean, log_variance = model.posterior(motion_features(rotations, translation))
+    rotations, translation, standing = batch
+    mean, log_variance = model.posterior(motion_features(*batch))
     noise = torch.randn(mean.shape, generator=generator)
-    decoded, moved = features_to_motion(model.decode_features(mean + (0.5 * log_variance).exp() * noise))
-    rotation = (decoded - rotations).square().sum((-2, -1)).mean()
-    error = _joints(model, decoded, moved) - _joints(model, rotations, translation)
-    position = error.square().sum(-1).mean()
-    velocity = ((error[:, 1:] - error[:, :-1]) * FPS).square().sum(-1).mean()
-    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
-    total = (
-        settings.rotation_weight * rotation
-        + settings.position_weight * position
-        + settings.velocity_weight * velocity
-        + settings.kl_weight * divergence
-    )
-    return {
-        "total": total,
-        "rotation": rotation,
-        "position": position,
-        "velocity": velocity,
-        "divergence": divergence,
+    features = model.decode_features(mean + (0.5 * log_variance).exp() * noise)
+    decoded, moved = features_to_motion(features)
+    seen = _joints(model, decoded, moved)
+    error = seen - _joints(model, rotations, translation)
+    speed = (seen[:, 1:] - seen[:, :-1])[..., [leg[2] for leg in LEGS], :].square().sum(-1) * FPS**2
+    stays = (standing[:, 1:] & standing[:, :-1]).float()
+    parts = {
+        "rotation": (decoded - rotations).square().sum((-2, -1)).mean(),
+        "position": error.square().sum(-1).mean(),
+        "velocity": ((error[:, 1:] - error[:, :-1]) * FPS).square().sum(-1).mean(),
+        "contact": (features[..., CONTACTS] - standing.float()).square().mean(),
+        "skate": (speed * stays).sum() / stays.sum().clamp_min(1.0),
+        "kl": 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean(),
     }
+    weights = vars(settings)
+    return {"total": sum(weights[f"{name}_weight"] * part for name, part in parts.items()), **parts}
 
 
 def _joints(model: MotionVAE, rotations: Tensor, translation: Tensor) -> Tensor:
@@ -223,28 +244,48 @@ def _joints(model: MotionVAE, rotations: Tensor, translation: Tensor) -> Tensor:
 
 
 def measure(model: MotionVAE, data: MotionData, clips: tuple[Clip, ...]) -> dict[str, float]:
-    """Reconstruction errors on windows of `clips`: joints in millimetres (with the root's path, and relative to the
-    pelvis), rotations in degrees."""
+    """Reconstruction of windows of `clips`.
+
+    Joint errors in millimetres (with the root's path, and relative to the pelvis), rotations in degrees, the share of
+    frames and feet whose standing is told right, and the ankles' slide from frame to frame while they should stand,
+    in millimetres: of the windows and as reconstructed.
+    """
     windows = Windows(data, clips, model.config.frames, model.config.frames // 2, 1.0)
     totals: dict[str, list[Tensor]] = {}
     with torch.no_grad():
         for index in torch.arange(len(windows)).split(64):
-            rotations, translation = windows.read(index, False)
-            mean, log_variance = model.posterior(motion_features(rotations, translation))
-            decoded, moved = model.decode(mean)
+            batch = windows.read(index, False)
+            rotations, translation, standing = batch
+            mean, log_variance = model.posterior(motion_features(*batch))
+            features = model.decode_features(mean)
+            decoded, moved = features_to_motion(features)
             truth, seen = _joints(model, rotations, translation), _joints(model, decoded, moved)
             pelvis = (seen[..., :1, :] - truth[..., :1, :]).expand_as(seen)
             error = {
                 "joint_error_mm": (seen - truth).norm(dim=-1).mean((1, 2)) * 1000,
                 "joint_error_mm_from_pelvis": (seen - truth - pelvis).norm(dim=-1).mean((1, 2)) * 1000,
                 "rotation_error_degrees": geodesic_angle(decoded, rotations).rad2deg().mean((1, 2)),
+                "contacts_right": ((features[..., CONTACTS] > 0.5) == standing).float().mean((1, 2)),
+                "slide_mm_true": _slides(truth, standing),
+                "slide_mm": _slides(seen, standing),
                 "posterior_std": (0.5 * log_variance).exp().mean(1),
                 "latent_square": mean.square().mean(1),
             }
             for name, value in error.items():
                 totals.setdefault(name, []).append(value)
-    measures = {name: torch.cat(values).mean().item() for name, values in totals.items()}
+    measures = {name: torch.cat(values).nanmean().item() for name, values in totals.items()}
     return {"windows": len(windows), **measures}
+
+
+def _slides(joints: Tensor, standing: Tensor) -> Tensor:
+    """Mean horizontal slide (B,) in millimetres a frame of ankles in joints (B, T, 22, 3) that stand (B, T, 2).
+
+    Not a number where none stands.
+    """
+    ankles = joints[..., [leg[2] for leg in LEGS], :][..., [0, 2]]
+    slides = 1000 * (ankles[:, 1:] - ankles[:, :-1]).norm(dim=-1)
+    stays = standing[:, 1:] & standing[:, :-1]
+    return (slides * stays).sum((1, 2)) / stays.sum((1, 2))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -275,6 +316,9 @@ def main(arguments: list[str] | None = None) -> None:
     measures = {"training": measure(model, data, training)}
     if held:
         measures["held_out"] = measure(model, data, held)
+    authored = tuple(clip for clip in training if clip.authored)
+    if authored:
+        measures["authored"] = measure(model, data, authored)
     log.info("measures: %s", json.dumps(measures))
     (options.out / "measures.json").write_text(json.dumps(measures, indent=2) + "\n", encoding="utf-8")
     build_motion_codebook(data, model, options.codebook, options.seed, options.out)

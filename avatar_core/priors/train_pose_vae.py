@@ -15,8 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatar_core.bodies.rotations import axis_angle_to_matrix, geodesic_angle, matrix_to_6d
+from avatar_core.bodies import load_body
+from avatar_core.bodies.rotations import (
+    axis_angle_to_matrix,
+    geodesic_angle,
+    matrix_to_6d,
+    matrix_to_axis_angle,
+)
+from avatar_core.bodies.skeleton import JOINT_INDEX
+from avatar_core.bodies.skinning import blend, joint_transforms
 from avatar_core.priors.checkpointing import TrainingCheckpoint, initialise
+from avatar_core.priors.joint_angles import within_limits
 from avatar_core.priors.kinematics import forward_kinematics
 from avatar_core.priors.motion_data import (
     Clip,
@@ -43,12 +52,18 @@ class PoseTraining:
     """Poses a step."""
     learning_rate: float = 1.5e-3
     """Highest learning rate; it falls to a fiftieth by a cosine."""
-    rotation_weight: float = 1.0
-    """Weight of the mean squared difference of rotation matrices, summed over a joint's nine numbers."""
-    position_weight: float = 100.0
+    rotation_weight: float = 2.0
+    """Weight of the mean squared geodesic angle, in square radians."""
+    position_weight: float = 50.0
     """Weight of the mean squared joint distance, in square metres."""
-    kl_weight: float = 1e-3
+    vertex_weight: float = 50.0
+    """Weight of the mean squared distance of points on the body's surface, in square metres."""
+    hinge_weight: float = 10.0
+    """Weight of how far knees and elbows of random samples bend the wrong way, in squared sines."""
+    kl_weight: float = 2e-3
     """Weight of the divergence from the unit Gaussian, in nats a pose."""
+    surface_points: int = 400
+    """Points on the body's surface."""
     label_power: float = 0.5
     """A label with n frames is drawn in proportion to n to this power."""
     held_out: float = 0.1
@@ -78,6 +93,7 @@ def train(
     model = _new_model(settings.seed)
     model.rest_joints.copy_(torch.from_numpy(data.rest_joints))
     model.mean.copy_(matrix_to_6d(rotations[:: max(1, len(rotations) // 20000)]).flatten(1).mean(0))
+    surface = Surface(settings.surface_points, torch_generator(settings.seed, "train_pose_vae_surface"))
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     saved = None
     if checkpoint is not None:
@@ -93,7 +109,7 @@ def train(
         fraction = step / settings.steps
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction)))
-        losses = _losses(model, batch, settings, generator)
+        losses = _losses(model, surface, batch, settings, generator)
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
         optimizer.step()
@@ -120,29 +136,64 @@ def _rotations(data: MotionData, frames: np.ndarray, flip: bool) -> Tensor:
     return axis_angle_to_matrix(torch.from_numpy(np.ascontiguousarray(poses[:, 1:])))
 
 
+class Surface:
+    """Points on the neutral body's skin, which tell where a limb's twist takes what hangs on it."""
+
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        body = load_body("anny")
+        self._shaped = body.shape(body.neutral_shape)
+        drawn = torch.randperm(len(self._shaped.vertices), generator=generator)[:count]
+        self._points, self._weights = self._shaped.vertices[drawn], body.skinning_weights[drawn]
+
+    def posed(self, rotations: Tensor) -> Tensor:
+        """Points (n, P, 3) in metres under joint rotations (n, 21, 3, 3), the pelvis upright at its place."""
+        transforms = joint_transforms(self._shaped.joints, self._shaped.to_tpose, _upright(rotations), None)
+        return blend(self._points, self._weights, transforms)
+
+
 def _losses(
-    model: PoseVAE, batch: Tensor, settings: PoseTraining, generator: torch.Generator
+    model: PoseVAE, surface: Surface, batch: Tensor, settings: PoseTraining, generator: torch.Generator
 ) -> dict[str, Tensor]:
     mean, log_variance = model.posterior(matrix_to_6d(batch))
     noise = torch.randn(mean.shape, generator=generator)
     decoded = model.decode(mean + (0.5 * log_variance).exp() * noise)
-    rotation = (decoded - batch).square().sum((-2, -1)).mean()
-    position = (_joints(model, decoded) - _joints(model, batch)).square().sum(-1).mean()
-    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
-    total = (
-        settings.rotation_weight * rotation
-        + settings.position_weight * position
-        + settings.kl_weight * divergence
-    )
-    return {"total": total, "rotation": rotation, "position": position, "divergence": divergence}
+    parts = {
+        "rotation": geodesic_angle(decoded, batch).square().mean(),
+        "position": (_joints(model, decoded) - _joints(model, batch)).square().sum(-1).mean(),
+        "vertex": (surface.posed(decoded) - surface.posed(batch)).square().sum(-1).mean(),
+        "hinge": wrong_way(model.decode(torch.randn(mean.shape, generator=generator))).mean(),
+        "kl": 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean(),
+    }
+    weights = vars(settings)
+    return {"total": sum(weights[f"{name}_weight"] * part for name, part in parts.items()), **parts}
+
+
+# Which way the lower limb's rest direction and its bent one lie: shins bend back from -Y, forearms forward from +-X.
+_HINGES = (
+    ("left_knee", (0.0, -1.0, 0.0), -1.0),
+    ("right_knee", (0.0, -1.0, 0.0), -1.0),
+    ("left_elbow", (1.0, 0.0, 0.0), 1.0),
+    ("right_elbow", (-1.0, 0.0, 0.0), 1.0),
+)
+
+
+def wrong_way(rotations: Tensor) -> Tensor:
+    """Squared sines (n,), summed, by which knees and elbows of joint rotations (n, 21, 3, 3) bend the wrong way."""
+    total = rotations.new_zeros(len(rotations))
+    for name, rest, sign in _HINGES:
+        bent = rotations[:, JOINT_INDEX[name] - 1] @ rotations.new_tensor(rest)
+        total = total + (-sign * bent[:, 2]).clamp_min(0.0).square()
+    return total
+
+
+def _upright(rotations: Tensor) -> Tensor:
+    """Put an upright pelvis before joint rotations (n, 21, 3, 3)."""
+    return torch.cat([torch.eye(3).expand(len(rotations), 1, 3, 3), rotations], 1)
 
 
 def _joints(model: PoseVAE, rotations: Tensor) -> Tensor:
     """Joints (n, 22, 3) with the pelvis upright at the origin."""
-    root = torch.eye(3).expand(len(rotations), 1, 3, 3)
-    return forward_kinematics(
-        torch.cat([root, rotations], 1), torch.zeros(len(rotations), 3), model.rest_joints
-    )
+    return forward_kinematics(_upright(rotations), torch.zeros(len(rotations), 3), model.rest_joints)
 
 
 def measure(model: PoseVAE, data: MotionData, frames: np.ndarray) -> dict[str, float]:
@@ -161,6 +212,14 @@ def measure(model: PoseVAE, data: MotionData, frames: np.ndarray) -> dict[str, f
             "latent_std": mean.std(0).mean().item(),
             "posterior_std": (0.5 * log_variance).exp().mean().item(),
         }
+
+
+def measure_samples(model: PoseVAE, seed: int, count: int = 4096) -> dict[str, float]:
+    """Share of random samples of which every joint angle is within its limits, give or take ten degrees."""
+    latent = torch.randn(count, model.config.latent, generator=torch_generator(seed, "pose_vae_samples"))
+    with torch.no_grad():
+        poses = matrix_to_axis_angle(_upright(model.decode(latent))).numpy()
+    return {"samples": count, "within_joint_limits": float(within_limits(poses).mean())}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -186,6 +245,10 @@ def main(arguments: list[str] | None = None) -> None:
     measures = {"training": measure(model, data, frames_of(training)[::10])}
     if held:
         measures["held_out"] = measure(model, data, frames_of(held))
+    authored = tuple(clip for clip in training if clip.authored)
+    if authored:
+        measures["authored"] = measure(model, data, frames_of(authored)[::10])
+    measures["random"] = measure_samples(model, settings.seed)
     log.info("measures: %s", json.dumps(measures))
     (options.out / "measures.json").write_text(json.dumps(measures, indent=2) + "\n", encoding="utf-8")
     build_pose_codebook(data, model, options.codebook, options.seed, options.out)

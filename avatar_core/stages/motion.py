@@ -19,7 +19,7 @@ from avatar_core.perception.prompts import split_actions
 from avatar_core.priors.foot_contacts import plant_feet
 from avatar_core.priors.kinematics import face_forward, stand
 from avatar_core.priors.motion_data import FPS
-from avatar_core.priors.motion_editing import close_loop, join
+from avatar_core.priors.motion_editing import Sequence, close_loop, join
 from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE
 from avatar_core.priors.pose_vae import PoseCodebook
 from avatar_core.stages.base import StageContext
@@ -27,7 +27,7 @@ from avatar_core.stages.candidate_poses import CandidatePoses
 from avatar_core.stages.motion_generators import Config, Draft, Problem, make_generator
 
 NAME = "motion"
-VERSION = 2
+VERSION = 3
 logger = logging.getLogger(__name__)
 
 __all__ = ["NAME", "VERSION", "Config", "Motion", "finish", "run"]
@@ -41,6 +41,8 @@ class Motion:
     """(T, 22, 3) axis-angle relative to the parent joint and the T-pose, radians."""
     translation: Tensor
     """(T, 3) pelvis positions, metres, for a skeleton whose pelvis stands at 0.92 m."""
+    standing: Tensor
+    """(T, 2) bool, whether the left and the right foot stand and are held there; nowhere without `plant_feet`."""
     score_before: float
     """Mean score of the key frames for their action, -1 to 1, of what the motion started from."""
     score: float
@@ -57,8 +59,8 @@ class Motion:
 
     def save(self, folder: Path) -> None:
         """Write the motion into an existing folder."""
-        tensors = {"poses": self.poses.cpu().contiguous(), "translation": self.translation.cpu().contiguous()}
-        save_file(tensors, folder / "motion.safetensors")
+        tensors = {"poses": self.poses, "translation": self.translation, "standing": self.standing}
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / "motion.safetensors")
         facts = {
             "score_before": self.score_before,
             "score": self.score,
@@ -77,7 +79,8 @@ class Motion:
             tensors = load_file(folder / "motion.safetensors")
             facts = json.loads((folder / "motion.json").read_text(encoding="utf-8"))
             facts["starts"] = tuple(facts["starts"])
-            return cls(poses=tensors["poses"], translation=tensors["translation"], **facts)
+            poses, translation, standing = (tensors[name] for name in ("poses", "translation", "standing"))
+            return cls(poses=poses, translation=translation, standing=standing, **facts)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ArtifactError(f"{folder} holds no motion ({error}); run motion again") from error
 
@@ -130,20 +133,31 @@ def finish(drafts: list[Draft], rest_joints: Tensor, config: Config) -> Motion:
 
     rest_joints: (22, 3) of the priors' skeleton, metres.
     """
-    sequences = [(draft.rotations.cpu(), draft.translation.cpu()) for draft in drafts]
-    rotations, translation = reduce(join, sequences)
-    translation = stand(rotations, translation, rest_joints)
-    if config.plant_feet:
-        rotations, translation = plant_feet(rotations, translation, rest_joints, FPS)
+    whole = reduce(join, [_stand_firm(_sequence(draft), rest_joints, config) for draft in drafts])
+    if len(drafts) > 1:
+        whole = _stand_firm(whole, rest_joints, config)  # where one action goes over into the next
     if config.loop:
-        rotations, translation = close_loop((rotations, translation))
-    rotations, translation = face_forward(rotations, translation)
+        whole = close_loop(whole)
+    rotations, translation = face_forward(whole.rotations, whole.translation)
     return Motion(
         poses=matrix_to_axis_angle(rotations),
         translation=stand(rotations, translation, rest_joints),
+        standing=whole.standing & config.plant_feet,
         score_before=sum(draft.score_before for draft in drafts) / len(drafts),
         score=sum(draft.score for draft in drafts) / len(drafts),
         starts=tuple(draft.start for draft in drafts),
         history=[entry for draft in drafts for entry in draft.history],
         loops=config.loop,
     )
+
+
+def _sequence(draft: Draft) -> Sequence:
+    return Sequence(draft.rotations.cpu(), draft.translation.cpu(), draft.standing.cpu())
+
+
+def _stand_firm(motion: Sequence, rest_joints: Tensor, config: Config) -> Sequence:
+    """Put a motion on the ground and, where asked for, hold the feet that stand."""
+    rotations, translation = motion.rotations, stand(motion.rotations, motion.translation, rest_joints)
+    if config.plant_feet:
+        rotations, translation = plant_feet(rotations, translation, rest_joints, FPS, motion.standing)
+    return Sequence(rotations, translation, motion.standing)

@@ -11,7 +11,7 @@ from avatar_core.priors.authored_files import write_folder
 from avatar_core.priors.authored_motion import contact_heights, draw_clip, joint_places
 from avatar_core.priors.authored_sheet import write_sheet
 from avatar_core.priors.captured_motion import REST_JOINTS
-from avatar_core.priors.joint_angles import joint_angles, violation_share, violations
+from avatar_core.priors.joint_angles import joint_angles, violation_share, violations, within_limits
 from avatar_core.priors.motion_data import load_motion_folder
 from avatar_core.seeds import numpy_generator
 
@@ -84,6 +84,7 @@ def test_the_share_of_angles_beyond_their_limits_is_measured():
     poses[: len(poses) // 2, JOINT_INDEX["left_knee"]] = [-1.0, 0.0, 0.0]  # bent forward
     angles = sum(len(one) for one in joint_angles(poses).values())
     assert violation_share(poses) == pytest.approx(len(poses) // 2 / len(poses) / angles)
+    assert within_limits(poses).tolist() == [index >= len(poses) // 2 for index in range(len(poses))]
 
 
 def test_a_seed_gives_one_clip_and_another_seed_another():

@@ -5,16 +5,16 @@ import torch
 
 from avatar_core.bodies.rotations import axis_angle_to_matrix, geodesic_angle
 from avatar_core.bodies.skeleton import JOINT_INDEX
+from avatar_core.priors.captured_motion import REST_JOINTS
 from avatar_core.priors.foot_contacts import LEGS, find_contacts, foot_skate, plant_feet
 from avatar_core.priors.kinematics import forward_kinematics, stand
-from avatar_core.priors.motion_vae import MotionVAE
 
 FPS = 30
 
 
 @pytest.fixture(scope="module")
 def rest():
-    return MotionVAE.load().rest_joints
+    return torch.from_numpy(REST_JOINTS.copy())
 
 
 def march(rest, drift):
@@ -71,3 +71,29 @@ def test_a_motion_without_slides_is_left_alone(rest):
     planted, moved = plant_feet(rotations, translation, rest, FPS)
     assert (moved - translation).norm(dim=-1).max() < 0.03
     assert geodesic_angle(planted, rotations).max() < 0.1
+
+
+def test_stances_are_found_in_many_motions_at_once(rest):
+    motions = [forward_kinematics(*march(rest, drift), rest) for drift in (0.0, 0.2)]
+    together = find_contacts(torch.stack(motions), rest, FPS)
+    for number, joints in enumerate(motions):
+        alone = find_contacts(joints, rest, FPS)
+        assert torch.equal(together.standing[number], alone.standing)
+        torch.testing.assert_close(together.speed[number], alone.speed)
+
+
+def test_a_single_frame_has_contacts_and_no_speed(rest):
+    joints = forward_kinematics(*march(rest, 0.0), rest)[:1]
+    found = find_contacts(joints, rest, FPS)
+    assert found.standing.tolist() == [[True, True]]
+    assert found.speed.tolist() == [[0.0, 0.0]]
+
+
+def test_known_stances_are_kept_whatever_the_motion_does(rest):
+    rotations, translation = march(rest, 1.0)  # too fast to be found
+    standing = torch.zeros(60, 2, dtype=torch.bool)
+    standing[20:28, 0] = True
+    planted, moved = plant_feet(rotations, translation, rest, FPS, standing)
+    after = forward_kinematics(planted, moved, rest)
+    ankle = after[21:27, LEGS[0][2]]
+    assert (ankle[1:] - ankle[:-1])[:, [0, 2]].norm(dim=-1).max() < 0.004

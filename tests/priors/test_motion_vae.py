@@ -7,7 +7,13 @@ from avatar_core.bodies.rotations import geodesic_angle
 from avatar_core.errors import WeightsError
 from avatar_core.priors.kinematics import forward_kinematics, heading_angle
 from avatar_core.priors.motion_data import MotionDataError, load_motion_folder
-from avatar_core.priors.motion_features import cosine_basis, features_to_motion, lever_weights, motion_features
+from avatar_core.priors.motion_features import (
+    CONTACTS,
+    cosine_basis,
+    features_to_motion,
+    lever_weights,
+    motion_features,
+)
 from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE, MotionVaeConfig
 from avatar_core.priors.train_motion_vae import MotionTraining, Windows, main, train
 
@@ -26,10 +32,22 @@ def book() -> MotionCodebook:
 
 def test_features_describe_a_motion_without_loss(motion_data):
     windows = Windows(motion_data, motion_data.clips, 60, 10, 1.0)
-    rotations, translation = windows.read(torch.arange(len(windows)), False)
-    back, moved = features_to_motion(motion_features(rotations, translation))
+    rotations, translation, standing = windows.read(torch.arange(len(windows)), False)
+    features = motion_features(rotations, translation, standing)
+    back, moved = features_to_motion(features)
     assert torch.allclose(back, rotations, atol=1e-4)
     assert torch.allclose(moved, translation, atol=1e-4)
+    assert torch.equal(features[..., CONTACTS], standing.float())
+
+
+def test_mirrored_windows_stand_on_the_other_foot(make_folder):
+    data = load_motion_folder(make_folder({"a": 70}))
+    windows = Windows(data, data.clips, 60, 10, 1.0)
+    windows.standing[0][:, 0] = True
+    windows.standing = [windows.standing[0], windows.standing[0].flip(-1)]
+    index = torch.tensor([0])
+    assert windows.read(index, False)[2][0, :, 0].all()
+    assert windows.read(index, True)[2][0, :, 1].all()
 
 
 def test_the_cosine_basis_is_orthonormal_and_slow():
@@ -41,14 +59,15 @@ def test_the_cosine_basis_is_orthonormal_and_slow():
 
 def test_hips_weigh_more_than_wrists(rest_joints):
     weights = lever_weights(rest_joints)
-    assert weights.shape == (135,)
+    assert weights.shape == (137,)
     assert weights[6] > 3 * weights[20 * 6]
 
 
 def test_drawn_windows_start_at_the_origin_and_face_forward(motion_data):
     windows = Windows(motion_data, motion_data.clips, 60, 10, 0.5)
-    rotations, translation = windows.draw(16, 0.0, torch.Generator().manual_seed(0))
+    rotations, translation, standing = windows.draw(16, 0.0, torch.Generator().manual_seed(0))
     assert rotations.shape == (16, 60, 22, 3, 3)
+    assert standing.shape == (16, 60, 2)
     assert translation[:, 0, ::2].abs().max() < 1e-5
     assert heading_angle(rotations[:, 0, 0]).abs().max() < 1e-4
 
@@ -91,6 +110,15 @@ def test_codebook_motions_stand_and_move_like_people(vae, book):
     assert step.quantile(0.99) < 0.4  # 12 m/s
     travelled = (translation[walking][:, -1] - translation[walking][:, 0]).norm(dim=-1)
     assert travelled.median() > 0.5
+
+
+def test_the_prior_knows_when_feet_stand(vae, book):
+    walking = [number for number, label in enumerate(book.labels) if label == "walking"][:12]
+    rotations, translation = vae.decode(book.latents[walking])
+    standing = vae.contacts(book.latents[walking])
+    speed = (forward_kinematics(rotations, translation, vae.rest_joints)[:, :, [7, 8]]).diff(dim=1).norm(dim=-1) * 30
+    assert 0.3 < standing.float().mean() < 0.9
+    assert speed[standing[:, 1:]].mean() < 0.35 * speed[~standing[:, 1:]].mean()
 
 
 def test_missing_weights_are_named(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import numpy as np
@@ -6,9 +7,18 @@ import pytest
 import torch
 
 from avatar_core.bodies.rotations import axis_angle_to_matrix, geodesic_angle, matrix_to_6d
+from avatar_core.bodies.skeleton import JOINT_INDEX
 from avatar_core.errors import WeightsError
 from avatar_core.priors.pose_vae import PoseCodebook, PoseVAE
-from avatar_core.priors.train_pose_vae import PoseTraining, main, measure, train
+from avatar_core.priors.train_pose_vae import (
+    PoseTraining,
+    Surface,
+    main,
+    measure,
+    measure_samples,
+    train,
+    wrong_way,
+)
 from avatar_core.priors.weights import weights_folder
 
 
@@ -66,6 +76,30 @@ def test_weights_of_another_size_are_refused(tmp_path):
     (tmp_path / "copy" / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(WeightsError, match="no weights of this pose VAE"):
         PoseVAE.load(tmp_path / "copy")
+
+
+def test_random_samples_of_the_shipped_prior_are_within_the_joint_limits(vae):
+    assert measure_samples(vae, 7, 1000)["within_joint_limits"] >= 0.95
+
+
+def test_knees_and_elbows_that_bend_the_wrong_way_are_noticed():
+    bends = [("left_knee", 0, 0.6), ("left_elbow", 1, -0.6), ("right_elbow", 1, 0.6)]
+    poses = torch.zeros(6, 21, 3)
+    for number, (joint, axis, angle) in enumerate(bends):
+        poses[2 * number, JOINT_INDEX[joint] - 1, axis] = angle
+        poses[2 * number + 1, JOINT_INDEX[joint] - 1, axis] = -angle
+    found = wrong_way(axis_angle_to_matrix(poses))
+    expected = [0.0, math.sin(0.6) ** 2] * 3
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_twisted_forearms_move_the_surface_but_no_joint():
+    surface = Surface(200, torch.Generator().manual_seed(0))
+    poses = torch.zeros(2, 21, 3)
+    poses[1, JOINT_INDEX["left_wrist"] - 1, 0] = 1.0
+    points = surface.posed(axis_angle_to_matrix(poses))
+    assert points.shape == (2, 200, 3)
+    assert (points[1] - points[0]).norm(dim=-1).max() > 0.01
 
 
 def test_a_damaged_codebook_is_refused(tmp_path):

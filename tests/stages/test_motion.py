@@ -158,6 +158,30 @@ def test_several_actions_follow_each_other(context, tmp_path):
         motion.run(candidates, "walking", config=QUICK, seed=0, context=context)
 
 
+def test_longer_motions_come_from_windows_that_agree_where_they_overlap(candidates, context, tmp_path):
+    config = QUICK.model_copy(update={"frames": 150, "clip_weight": 0.0})
+    long = motion.run(candidates, PROMPT, config=config, seed=0, context=context)
+    assert long.poses.shape == (150, 22, 3)
+    assert long.standing.shape == (150, 2)
+    assert long.history[-1]["seam"] < long.history[0]["seam"]
+    local = axis_angle_to_matrix(long.poses)
+    steps = geodesic_angle(local[1:], local[:-1]).mean(1)
+    usual = steps[:40].mean()
+    for seam in (60 - OVERLAP, 108 - OVERLAP):
+        assert steps[seam : seam + OVERLAP].max() < 4 * usual
+    short = motion.run(candidates, PROMPT, config=QUICK.model_copy(update={"frames": 40}), seed=0, context=context)
+    assert len(short.poses) == 40
+
+
+def test_feet_stand_only_where_they_are_held(candidates, context):
+    config = QUICK.model_copy(update={"steps": 0})
+    held = motion.run(candidates, "walking", config=config, seed=0, context=context)
+    config = config.model_copy(update={"plant_feet": False})
+    free = motion.run(candidates, "walking", config=config, seed=0, context=context)
+    assert held.standing.any()
+    assert not free.standing.any()
+
+
 def test_a_loop_ends_where_it_begins(candidates, context):
     looped = motion.run(candidates, PROMPT, config=QUICK.model_copy(update={"loop": True}), seed=0, context=context)
     assert looped.loops
@@ -198,6 +222,7 @@ def test_a_motion_survives_the_disk(result, tmp_path):
     loaded = Motion.load(tmp_path)
     assert torch.equal(loaded.poses, result.poses)
     assert torch.equal(loaded.translation, result.translation)
+    assert torch.equal(loaded.standing, result.standing)
     assert (loaded.score, loaded.starts, loaded.history) == (result.score, result.starts, result.history)
 
 

@@ -61,8 +61,9 @@ class Problem:
     @torch.no_grad()
     def score(self, rotations: Tensor) -> Tensor:
         """Mean score (n,) of the key frames of motions (n, T, 22, 3, 3) for the prompt."""
-        frames = rotations[:, list(KEY_FRAMES)].flatten(0, 1)
-        return self.judge.scores(frames).unflatten(0, (-1, len(KEY_FRAMES))).mean(1)
+        scale = rotations.shape[1] / self.vae.config.frames
+        keys = [int(frame * scale) for frame in KEY_FRAMES]
+        return self.judge.scores(rotations[:, keys].flatten(0, 1)).unflatten(0, (-1, len(keys))).mean(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,8 @@ class Draft:
     """(T, 22, 3, 3) local."""
     translation: Tensor
     """(T, 3) pelvis, metres."""
+    standing: Tensor
+    """(T, 2) bool, whether the left and the right foot stand."""
     score_before: float
     """Mean score of the key frames for the prompt, -1 to 1, of where it started."""
     score: float

@@ -15,6 +15,9 @@ class Config(BaseModel):
     method: Literal["interpolation", "baseline", "full"] = "full"
     """`interpolation` goes from candidate pose to candidate pose through the pose prior; `baseline` seeks a motion of
     the motion prior that passes through them; `full` also wants it to move and to look like the prompt."""
+    frames: int = Field(60, ge=30, le=1800)
+    """Frames of each action at 30 a second. The motion prior makes 60 at a time: more come from windows that overlap
+    and are optimised together."""
     search: bool = True
     """Whether `baseline` and `full` start from the motions of the codebook that look most like the prompt, else from
     random latents, as AvatarCLIP does."""
@@ -30,6 +33,8 @@ class Config(BaseModel):
     """Of Adam; the latent is of unit variance."""
     pose_weight: float = Field(1.0, ge=0)
     """Of the candidate poses: mean squared difference of 6D rotations at the nearest frame."""
+    seam_weight: float = Field(1.0, ge=0)
+    """Of the mean squared difference between overlapping windows where they overlap."""
     movement_weight: float = Field(0.01, ge=0)
     """Of the mean change from frame to frame, which `full` seeks."""
     clip_weight: float = Field(0.2, ge=0)

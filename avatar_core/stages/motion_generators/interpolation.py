@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from avatar_core.errors import DivergenceError
+from avatar_core.priors.foot_contacts import find_contacts
 from avatar_core.priors.kinematics import forward_kinematics, without_heading
+from avatar_core.priors.motion_data import FPS
 from avatar_core.priors.motion_editing import between
 from avatar_core.priors.motion_objective import pose_vectors
 from avatar_core.priors.pose_vae import PoseVAE
@@ -25,7 +27,7 @@ class Interpolation:
     steps = 0
 
     def __init__(self, problem: Problem, config: Config, seed: int) -> None:
-        self._problem, self.step = problem, 0
+        self._problem, self._frames, self.step = problem, config.frames, 0
 
     def begin(self) -> None:
         """Nothing to find."""
@@ -50,13 +52,14 @@ class Interpolation:
         poses = without_heading(problem.rotations)
         order = round_trip(pose_vectors(poses))
         stops = poses[[*order, order[0]]]
-        frames = problem.vae.config.frames
-        rotations = travel(stops, PoseVAE.load(device=poses.device), frames)
-        still = torch.zeros(frames, 3, device=poses.device)
-        lowest = forward_kinematics(rotations, still, problem.vae.rest_joints)[..., 1].amin(-1)
-        still[:, 1] = -lowest  # every frame stands on the ground
+        rest_joints = problem.vae.rest_joints
+        rotations = travel(stops, PoseVAE.load(device=poses.device), self._frames)
+        still = torch.zeros(self._frames, 3, device=poses.device)
+        joints = forward_kinematics(rotations, still, rest_joints)
+        still[:, 1] = -joints[..., 1].amin(-1)  # every frame stands on the ground
+        standing = find_contacts(joints + still[:, None], rest_joints, FPS).standing
         score = float(problem.score(rotations[None])[0])
-        return Draft(rotations, still, score, score, -1)
+        return Draft(rotations, still, standing, score, score, -1)
 
 
 def round_trip(vectors: Tensor) -> list[int]:

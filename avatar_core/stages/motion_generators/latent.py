@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor
 
 from avatar_core.errors import DivergenceError
 from avatar_core.priors.features import codebook_features
-from avatar_core.priors.motion_objective import movement, pose_loss, pose_vectors
+from avatar_core.priors.motion_editing import OVERLAP, Sequence, join
+from avatar_core.priors.motion_objective import movement, pose_loss, pose_vectors, seam_loss
 from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE
 from avatar_core.priors.view_encoders import ViewEncoder
 from avatar_core.seeds import torch_generator
 from avatar_core.stages.motion_generators.base import Draft, Problem
 from avatar_core.stages.motion_generators.config import Config
+
+POOL = 32
+"""Best entries of the codebook among which a longer motion's later windows are sought."""
 
 
 class LatentMotion:
@@ -24,6 +29,8 @@ class LatentMotion:
     def __init__(self, problem: Problem, config: Config, seed: int) -> None:
         self._problem, self._config, self._seed = problem, config, seed
         self._full = config.method == "full"
+        window = problem.vae.config.frames
+        self._windows = max(1, math.ceil((config.frames - OVERLAP) / (window - OVERLAP)))
         self.step = 0
         self.history: list[dict[str, float]] = []
 
@@ -38,12 +45,13 @@ class LatentMotion:
         if config.search:
             context, book = problem.context, MotionCodebook.load()
             features = codebook_features("motion", context.encoder, context.body, progress=context.progress)
-            self._entries = search(problem.vae, book, features, problem.view, problem.vectors, problem.target, config)
+            total = search(problem.vae, book, features, problem.view, problem.vectors, problem.target, config)
+            self._entries = followed(problem.vae, book.latents, total, config.starts, self._windows)
             self._start_from(book.latents[self._entries])
             return
-        self._entries = torch.full((config.starts,), -1)
+        self._entries = torch.full((config.starts, self._windows), -1)
         generator = torch_generator(self._seed, "motion", "start")
-        self._start_from(torch.randn(config.starts, problem.vae.config.latent, generator=generator))
+        self._start_from(torch.randn(*self._entries.shape, problem.vae.config.latent, generator=generator))
 
     def _start_from(self, origin: Tensor) -> None:
         self._origin = origin.to(self._problem.context.device)
@@ -53,16 +61,23 @@ class LatentMotion:
     def advance(self) -> float:
         """Take one step on all starts."""
         config, problem = self._config, self._problem
-        rotations, _ = problem.vae.decode(self._latent)
+        rotations, translation = self._decode(self._latent)
         vectors = pose_vectors(rotations)
         home = self._origin if config.search else torch.zeros_like(self._origin)
-        parts = {"pose": pose_loss(vectors, problem.vectors), "prior": (self._latent - home).square().mean(1)}
+        passing = vectors.flatten(1, 2)
+        parts = {
+            "pose": pose_loss(passing, problem.vectors),
+            "prior": (self._latent - home).square().mean((1, 2)),
+        }
         loss = config.pose_weight * parts["pose"] + config.prior_weight * parts["prior"]
+        if self._windows > 1:
+            parts["seam"] = seam_loss(vectors, translation, OVERLAP)
+            loss = loss + config.seam_weight * parts["seam"]
         if self._full:
-            parts["movement"] = movement(vectors)
+            parts["movement"] = movement(vectors.flatten(0, 1)).unflatten(0, (-1, self._windows)).mean(1)
             loss = loss - config.movement_weight * parts["movement"]
             if config.clip_weight > 0:
-                parts["clip"] = self._clip_loss(rotations)
+                parts["clip"] = self._clip_loss(rotations.flatten(1, 2))
                 loss = loss + config.clip_weight * parts["clip"]
         value = float(loss.detach().mean())
         if not math.isfinite(value):
@@ -77,6 +92,21 @@ class LatentMotion:
         numbers = {name: float(part.detach().mean()) for name, part in parts.items()}
         self.history.append({"step": float(self.step), "loss": value, **numbers})
         return value
+
+    def _decode(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotations (n, W, F, 22, 3, 3) and pelvis positions (n, W, F, 3) of latents (n, W, 256)."""
+        rotations, translation = self._problem.vae.decode(latents.flatten(0, 1))
+        shape = latents.shape[:2]
+        return rotations.unflatten(0, shape), translation.unflatten(0, shape)
+
+    def _whole(self, latents: Tensor) -> list[Sequence]:
+        """The motions of latents (n, W, 256), their windows joined."""
+        rotations, translation = self._decode(latents)
+        standing = self._problem.vae.contacts(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+        return [
+            reduce(join, map(Sequence, *one))[: self._config.frames]
+            for one in zip(rotations, translation, standing)
+        ]
 
     def _clip_loss(self, rotations: Tensor) -> Tensor:
         """One minus the mean cosine (starts,) of frames drawn from each start, seen from about the front."""
@@ -113,19 +143,21 @@ class LatentMotion:
     @torch.no_grad()
     def result(self) -> Draft:
         """Return what came to look most like the prompt; of `full`, a start itself where that looks more like it."""
-        latents, count = self._latent.detach(), len(self._origin)
-        if self._full:
-            latents = torch.cat([latents, self._origin])
-        before = self._problem.score(self._problem.vae.decode(self._origin)[0])
-        rotations, translation = self._problem.vae.decode(latents)
-        scores = self._problem.score(rotations)
+        count = len(self._origin)
+        starts = self._whole(self._origin)
+        made = self._whole(self._latent.detach())
+        if self._full and self._windows == 1:  # starts of several windows do not go over into each other yet
+            made += starts
+        before = self._problem.score(torch.stack([one.rotations for one in starts]))
+        scores = self._problem.score(torch.stack([one.rotations for one in made]))
         best = int(scores.argmax())
         return Draft(
-            rotations[best],
-            translation[best],
+            made[best].rotations,
+            made[best].translation,
+            made[best].standing,
             float(before[best % count]),
             float(scores[best]),
-            int(self._entries[best % count]),
+            int(self._entries[best % count, 0]),
             self.history,
         )
 
@@ -140,7 +172,7 @@ def search(
     target: Tensor,
     config: Config,
 ) -> Tensor:
-    """Return the codebook entries (starts,) that look most like the prompt and pass nearest to the candidates.
+    """Tell how much codebook entries look like the prompt, less how far they pass from the candidates, as (N,).
 
     features: (N, K, D) of the entries' key frames; candidates: (C, 132) pose vectors; target: (D,) text feature.
     """
@@ -148,8 +180,32 @@ def search(
     looks = frames.topk(min(config.search_frames, frames.shape[1]), dim=1).values.mean(1)
     parts = book.latents.to(candidates.device).split(64)
     away = torch.cat([pose_loss(pose_vectors(vae.decode(part)[0]), candidates) for part in parts])
-    total = standardised(looks) - config.search_pose_weight * standardised(away)
-    return total.topk(min(config.starts, len(book))).indices.cpu()
+    return (standardised(looks) - config.search_pose_weight * standardised(away)).cpu()
+
+
+@torch.no_grad()
+def followed(vae: MotionVAE, latents: Tensor, total: Tensor, starts: int, windows: int) -> Tensor:
+    """Choose the entries (starts, windows) of a codebook to start from.
+
+    Each start begins with one of the best by `total` (N,) and goes on with those of the best that fit its end best.
+
+    latents: (N, 256) of the codebook.
+    """
+    entries = total.topk(min(starts, len(total))).indices[:, None]
+    if windows == 1:
+        return entries
+    pool = total.topk(min(max(POOL, starts), len(total))).indices
+    rotations, translation = vae.decode(latents[pool].to(vae.mean.device))
+    vectors = pose_vectors(rotations)
+    pairs = torch.cartesian_prod(torch.arange(len(pool)), torch.arange(len(pool))).to(vectors.device)
+    seams = [seam_loss(vectors[part], translation[part], OVERLAP) for part in pairs.split(128)]
+    following = pool[torch.cat(seams).unflatten(0, (len(pool), -1)).argmin(1).cpu()]
+    place = {int(entry): number for number, entry in enumerate(pool)}
+    chains = entries[:, 0].tolist()
+    for _ in range(windows - 1):
+        chains = [int(following[place[entry]]) for entry in chains]
+        entries = torch.cat([entries, torch.tensor(chains)[:, None]], 1)
+    return entries
 
 
 def standardised(values: Tensor) -> Tensor:
