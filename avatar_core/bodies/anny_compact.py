@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from avatar_core.bodies.base import PosedBody, ShapedBody
+from avatar_core.bodies.rig import BONE_NAMES, Rig
 from avatar_core.bodies.rotations import rotation_between
 from avatar_core.bodies.skeleton import JOINT_INDEX
 from avatar_core.bodies.skinning import bind_pose_rotations, blend, joint_transforms
@@ -56,6 +58,7 @@ class AnnyCompact:
         self.uvs, self.regions = tensors["uvs"], tensors["regions"].long()
         self.neutral_shape = torch.full((len(self.shape_labels),), 0.5, device=device)
         self.neutral_shape[self.shape_labels.index("age")] = 2 / 3
+        self._folder = folder
         self.template = self.shape(self.neutral_shape).vertices
 
     def shape(self, betas: Tensor) -> ShapedBody:
@@ -86,6 +89,26 @@ class AnnyCompact:
         transforms = joint_transforms(shaped.joints, shaped.to_tpose, rotations, translation)
         joints = (transforms[..., :3, :3] @ shaped.joints.unsqueeze(-1)).squeeze(-1) + transforms[..., :3, 3]
         return PosedBody(blend(shaped.vertices, self.skinning_weights, transforms), joints, transforms)
+
+    def rig(self, shaped: ShapedBody) -> Rig:
+        """Return the whole skeleton of a body; raises WeightsError when rig.safetensors cannot be read."""
+        heads, weights = self._rig_tensors
+        placed = torch.einsum("c,cbk->bk", self._corner_weights(shaped.betas), heads)
+        # Joints are means of the same heads: the pelvis tells where the body has been moved to.
+        return Rig(placed - placed[0] + shaped.joints[0], weights, shaped)
+
+    @cached_property
+    def _rig_tensors(self) -> tuple[Tensor, Tensor]:
+        """Heads (C, 66, 3) of the bones at the anchors' combinations, and weights (V, 66)."""
+        path = self._folder / "rig.safetensors"
+        try:
+            tensors = load_file(path, device=str(self.device))
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f"rig file {path}: cannot be read ({error}); reinstall avatar-foundry") from error
+        strongest = tensors["weights"].float()
+        weights = strongest.new_zeros(len(strongest), len(BONE_NAMES))
+        weights.scatter_(1, tensors["bones"].long(), strongest)
+        return tensors["heads"], weights / weights.sum(1, keepdim=True)
 
     def bind_pose(self, shaped: ShapedBody) -> Tensor:
         """Return the (22, 3, 3) local rotations from the T-pose that give the bind pose."""

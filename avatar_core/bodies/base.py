@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from avatar_core.bodies.rig import Rig
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class BodyModel(Protocol):
 
     def pose(self, shaped: ShapedBody, rotations: Tensor, translation: Tensor | None = None) -> PosedBody:
         """Pose a body by (B, 22, 3, 3) local rotations from the T-pose and (B, 3) pelvis positions."""
+        ...
+
+    def rig(self, shaped: ShapedBody) -> Rig:
+        """Return the whole skeleton of a body, fingers and all."""
         ...
 
     def bind_pose(self, shaped: ShapedBody) -> Tensor:

@@ -1,4 +1,4 @@
-"""A motion of the priors' skeleton on one avatar's own: sized, grounded, and as joint tracks."""
+"""A motion of the priors' skeleton on one avatar's own: sized, grounded, and as tracks of its bones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avatar_core.bodies.base import BodyModel, ShapedBody
+from avatar_core.bodies.base import BodyModel
+from avatar_core.bodies.rig import Rig
 from avatar_core.bodies.rotations import axis_angle_to_matrix, matrix_to_quaternion
-from avatar_core.bodies.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, local_rotations
+from avatar_core.bodies.skeleton import JOINT_INDEX, JOINT_NAMES, NUM_JOINTS
 from avatar_core.errors import DivergenceError
+from avatar_core.priors.captured_motion import REST_JOINTS
+from avatar_core.priors.foot_contacts import SLOW, plant_feet
+from avatar_core.priors.kinematics import forward_kinematics
 from avatar_core.rigging.skinning import Skin, deform
 
 PRIOR_PELVIS_HEIGHT = 0.92
@@ -24,22 +28,24 @@ GROUND_QUANTILE = 0.25
 LIFT_RADIUS = 4
 """Frames on either side over which a foot that sinks lifts the whole body."""
 CONTACT_HEIGHT = 0.03
-"""A foot whose lowest vertex is under this height, in metres, is taken to stand."""
+"""A foot with a vertex under this height, in metres, is taken to stand if that moves slowly enough."""
 
 
 @dataclass(frozen=True)
 class RiggedClip:
-    """T frames of motion on one skinned mesh."""
+    """T frames of motion on one skinned mesh, over the B bones of its rig."""
 
     transforms: NDArray[np.float32]
-    """(T, 22, 4, 4) bind space to posed space."""
+    """(T, B, 4, 4) bind space to posed space."""
     rotations: NDArray[np.float32]
-    """(T, 22, 4) unit quaternions x, y, z, w relative to the parent joint; identity is the bind pose."""
+    """(T, B, 4) unit quaternions x, y, z, w relative to the parent bone; identity is the bind pose."""
     root: NDArray[np.float32]
     """(T, 3) pelvis positions, metres."""
     fps: int
     scale: float
     """Factor from the prior's translation to this body's."""
+    direction_error: float
+    """Largest angle, in degrees, between a limb and the same limb of the priors' skeleton in the same pose."""
 
     def __len__(self) -> int:
         return len(self.root)
@@ -47,49 +53,78 @@ class RiggedClip:
 
 def retarget(
     body: BodyModel,
-    shaped: ShapedBody,
+    rig: Rig,
     poses: torch.Tensor,
     translation: torch.Tensor,
     vertices: NDArray[np.floating],
     skin: Skin,
     *,
     fps: int = 30,
+    standing: torch.Tensor | None = None,
 ) -> RiggedClip:
-    """Fit a motion to a body: translation by leg length, then the clip onto the ground, never below it.
+    """Fit a motion to a body: translation by leg length, standing feet held, the clip onto the ground, never below it.
+
+    Legs of other proportions than the priors' take other steps, so that feet which stood would slide again.
 
     Args:
-        body: the model that poses `shaped`.
-        shaped: the avatar's bind-pose body.
+        body: the model that poses `rig.shaped`.
+        rig: the avatar's whole skeleton.
         poses: (T, 22, 3) axis-angle local rotations from the T-pose.
         translation: (T, 3) pelvis positions of the prior's skeleton, metres.
         vertices: (V, 3) of the mesh in the bind pose, metres.
         skin: the mesh's weights.
         fps: frames a second.
+        standing: (T, 2) whether the left and the right foot stand; None holds no feet.
     Raises:
         DivergenceError: the motion is not finite.
     """
     if not (torch.isfinite(poses).all() and torch.isfinite(translation).all()):
         raise DivergenceError("the motion is not finite: run its stage again with another seed")
     with torch.no_grad():
-        device = shaped.vertices.device
-        upright = body.pose(shaped, torch.eye(3, device=device).expand(1, NUM_JOINTS, 3, 3))
-        standing = float(upright.joints[0, 0, 1] - upright.vertices[0, :, 1].min())
-        scale = standing / PRIOR_PELVIS_HEIGHT
+        device = rig.heads.device
+        upright = body.pose(rig.shaped, torch.eye(3, device=device).expand(1, NUM_JOINTS, 3, 3))
+        pelvis = float(upright.joints[0, 0, 1] - upright.vertices[0, :, 1].min())
+        scale = pelvis / PRIOR_PELVIS_HEIGHT
         local = axis_angle_to_matrix(poses.to(device, torch.float32))
-        posed = body.pose(shaped, local, translation.to(device, torch.float32) * scale)
-        transforms = posed.transforms.cpu()
-        bind_joints = shaped.joints.cpu()
+        way = translation.to(device, torch.float32) * scale
+        if standing is not None:
+            tpose = upright.joints[0].cpu()
+            local, way = (part.to(device) for part in plant_feet(local.cpu(), way.cpu(), tpose, fps, standing.cpu()))
+        transforms = rig.pose(local, way).cpu()
     lowest = deform(vertices, skin, transforms.numpy())[..., 1].min(axis=1)
     transforms[:, :, 1, 3] += torch.from_numpy(ground_shift(lowest))[:, None]
-    quaternions = matrix_to_quaternion(local_rotations(transforms[..., :3, :3].double()))
-    root = transforms[:, 0, :3, :3] @ bind_joints[0] + transforms[:, 0, :3, 3]
+    quaternions = matrix_to_quaternion(rig.relative(transforms[..., :3, :3].double()))
+    root = transforms[:, 0, :3, :3] @ rig.heads[0].cpu() + transforms[:, 0, :3, 3]
     return RiggedClip(
         transforms=transforms.numpy().astype(np.float32),
         rotations=continuous(quaternions.numpy()).astype(np.float32),
         root=root.numpy().astype(np.float32),
         fps=fps,
         scale=scale,
+        direction_error=direction_error(rig, transforms, local.cpu()),
     )
+
+
+LIMBS = tuple(
+    (JOINT_INDEX[f"{side}_{start}"], JOINT_INDEX[f"{side}_{end}"])
+    for side in ("left", "right")
+    for start, end in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
+)
+"""Joints where upper arms, forearms, thighs and shins begin and end."""
+
+
+def direction_error(rig: Rig, transforms: torch.Tensor, rotations: torch.Tensor) -> float:
+    """Largest angle in degrees between a limb of a posed rig and the same limb of the priors' skeleton in that pose.
+
+    transforms: (T, B, 4, 4) of the rig; rotations: (T, 22, 3, 3) local joint rotations from the T-pose.
+    """
+    heads = rig.heads.cpu()[:NUM_JOINTS]
+    placed = (transforms[:, :NUM_JOINTS, :3, :3] @ heads[..., None]).squeeze(-1) + transforms[:, :NUM_JOINTS, :3, 3]
+    wanted = forward_kinematics(rotations, torch.zeros(len(rotations), 3), torch.from_numpy(REST_JOINTS))
+    start, end = (list(joints) for joints in zip(*LIMBS))
+    limbs = [torch.nn.functional.normalize(points[:, end] - points[:, start], dim=-1) for points in (placed, wanted)]
+    sine = torch.linalg.cross(*limbs).norm(dim=-1)
+    return float(torch.atan2(sine, (limbs[0] * limbs[1]).sum(-1)).rad2deg().max())
 
 
 def ground_shift(lowest: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -119,16 +154,17 @@ def continuous(quaternions: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.concatenate([quaternions[:1], quaternions[1:] * signs[..., None]])
 
 
-def bone_offsets(joints: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Bind-pose joints (22, 3) to positions (22, 3) relative to the parent joint; the pelvis stays absolute."""
-    joints = np.asarray(joints, dtype=np.float64)
-    return np.stack([joint - (joints[parent] if parent >= 0 else 0.0) for joint, parent in zip(joints, PARENTS)])
+def bone_offsets(rig: Rig) -> NDArray[np.float64]:
+    """Bind-pose heads of bones (B, 3) relative to the bone that each hangs on, metres; the pelvis stays absolute."""
+    heads = rig.heads.cpu().double().numpy()
+    return np.stack([head - (heads[parent] if parent >= 0 else 0.0) for head, parent in zip(heads, rig.parents)])
 
 
-def clip_joints(clip: RiggedClip, joints: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return where a clip puts the bind-pose joints (22, 3), as (T, 22, 3) metres."""
-    transforms = clip.transforms.astype(np.float64)
-    return np.einsum("tjab,jb->tja", transforms[..., :3, :3], joints) + transforms[..., :3, 3]
+def clip_joints(clip: RiggedClip, rig: Rig) -> NDArray[np.float64]:
+    """Return where a clip puts the 22 joints, as (T, 22, 3) metres."""
+    transforms = clip.transforms[:, :NUM_JOINTS].astype(np.float64)
+    heads = rig.heads.cpu().double().numpy()[:NUM_JOINTS]
+    return np.einsum("tjab,jb->tja", transforms[..., :3, :3], heads) + transforms[..., :3, 3]
 
 
 def jerk(joints: NDArray[np.floating], fps: int) -> float:
@@ -151,24 +187,30 @@ class GroundFacts:
     """Mean slide of a standing foot from one frame to the next, millimetres; 0 when no foot ever stands."""
 
 
-def ground_facts(posed: NDArray[np.floating], skin: Skin) -> GroundFacts:
-    """Measure ground contact of posed vertices (T, V, 3)."""
+def ground_facts(posed: NDArray[np.floating], skin: Skin, fps: int) -> GroundFacts:
+    """Measure ground contact of posed vertices (T, V, 3) at `fps` frames a second.
+
+    A foot slides by the mean movement of its vertices that are near the ground: heel and toes leave it in their turn.
+    """
     lead = skin.joints[:, 0]
     standing_any = np.zeros(len(posed), bool)
-    slips: list[float] = []
+    slips: list[NDArray[np.floating]] = []
     for joints in LEG_JOINTS.values():
         sole = posed[:, np.isin(lead, joints)]
         if not sole.shape[1]:
             continue
         low = sole[..., 1] < CONTACT_HEIGHT
-        standing_any |= low.any(axis=1)
+        slides = np.linalg.norm(np.diff(sole[..., [0, 2]], axis=0), axis=-1)
         both = low[1:] & low[:-1]
-        slides = 1000 * np.linalg.norm(np.diff(sole[..., [0, 2]], axis=0), axis=-1)
-        slips += [float(slide[b].mean()) for slide, b in zip(slides, both) if b.any()]
+        slide = np.where(both.any(axis=1), (slides * both).sum(axis=1) / np.maximum(both.sum(axis=1), 1), np.inf)
+        stands = slide * fps < SLOW
+        standing_any |= np.concatenate([stands[:1], stands]) if len(stands) else low.any(axis=1)
+        slips.append(1000 * slide[stands])
     lowest = posed[..., 1].min(axis=1)
+    slid = np.concatenate(slips) if slips else np.zeros(0)
     return GroundFacts(
         lowest=float(lowest.min()),
         mean_clearance=float(lowest.mean()),
         contact_fraction=float(standing_any.mean()),
-        foot_skate=float(np.mean(slips)) if slips else 0.0,
+        foot_skate=float(slid.mean()) if len(slid) else 0.0,
     )

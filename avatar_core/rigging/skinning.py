@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,10 @@ class Skin:
     """(V, 4)"""
     weights: NDArray[np.float32]
     """(V, 4)"""
+
+    def renamed(self, numbers: Sequence[int]) -> Skin:
+        """Return the skin with joint j called `numbers[j]`; several may come to be the same."""
+        return Skin(np.asarray(numbers, np.uint8)[self.joints], self.weights)
 
     def dense(self, joints: int) -> NDArray[np.float32]:
         """Return the weights as a (V, joints) matrix."""

@@ -72,17 +72,18 @@ def make(prompt: str, config: motion.Config, seed: int, context: StageContext) -
 def wear(made: motion.Motion, context: StageContext) -> tuple[np.ndarray, dict[str, float]]:
     """Return the neutral body's vertices (T, V, 3) in a motion, and what it measures there."""
     body, shaped = context.body, neutral_body(context.body)
-    vertices, joints = shaped.vertices.cpu().numpy(), shaped.joints.cpu().numpy()
-    skin = strongest(body.skinning_weights.cpu().numpy())
-    clip = retarget(body, shaped, made.poses, made.translation, vertices, skin, fps=made.fps)
+    rig, vertices, joints = body.rig(shaped), shaped.vertices.cpu().numpy(), shaped.joints.cpu().numpy()
+    skin = strongest(rig.weights.cpu().numpy())
+    clip = retarget(body, rig, made.poses, made.translation, vertices, skin, fps=made.fps, standing=made.standing)
     posed = deform(vertices, skin, clip.transforms)
-    ground = ground_facts(posed, skin)
+    ground = ground_facts(posed, skin, clip.fps)
+    depth = self_penetration(vertices, joints, skin.renamed(rig.joint_of_bone), clip.transforms)
     return posed, {
         "skate_mm": ground.foot_skate,
         "penetration_mm": 1000 * max(0.0, -ground.lowest),
-        "self_penetration_mm": 1000 * float(self_penetration(vertices, joints, skin, clip.transforms).max()),
+        "self_penetration_mm": 1000 * float(depth.max()),
         "limit_violations": violation_share(made.poses.numpy()),
-        "jerk": jerk(clip_joints(clip, joints), clip.fps),
+        "jerk": jerk(clip_joints(clip, rig), clip.fps),
     }
 
 
