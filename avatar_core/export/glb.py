@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pygltflib as gltf
-import torch
 from numpy.typing import NDArray
 
-from avatar_core.bodies.skeleton import JOINT_NAMES, PARENTS
-from avatar_core.export.color_space import to_linear
+from avatar_core.bodies.rig import Rig
 from avatar_core.export.mesh import TriangleMesh
 from avatar_core.export.provenance import GENERATOR
 from avatar_core.rigging.retarget import RiggedClip, bone_offsets
@@ -56,26 +54,33 @@ class _Binary:
         self.data.extend(array.tobytes())
         return len(self.accessors) - 1
 
+    def add_file(self, content: bytes) -> int:
+        """Append a file as a view of its own; returns the view's index."""
+        self.data.extend(b"\0" * (-len(self.data) % 4))
+        self.views.append(gltf.BufferView(buffer=0, byteOffset=len(self.data), byteLength=len(content)))
+        self.data.extend(content)
+        return len(self.views) - 1
+
 
 def build_glb(
     mesh: TriangleMesh,
     skin: Skin,
-    joints: NDArray[np.floating],
+    rig: Rig,
     clip: RiggedClip | None,
     *,
     name: str = "avatar",
     clip_name: str = "motion",
     extras: Mapping[str, object] | None = None,
 ) -> bytes:
-    """Return the bytes of a GLB with one mesh, one skin of 22 named joints and one animation.
+    """Return the bytes of a GLB with one mesh, one skin of named bones and one animation.
 
     The nodes rest in the bind pose without rotation, so inverse bind matrices are translations only. Colours are
-    vertex colours, linear as glTF wants them. Equal inputs give equal bytes.
+    a texture in the file. Equal inputs give equal bytes.
 
     Args:
         mesh: in the bind pose, Y up, metres.
         skin: the mesh's weights.
-        joints: (22, 3) bind-pose joint positions, metres.
+        rig: the skeleton; its first bone is the root.
         clip: the animation, or None for none.
         name: of the mesh and scene.
         clip_name: of the animation.
@@ -84,10 +89,10 @@ def build_glb(
     binary = _Binary()
     primitive = _primitive(binary, mesh, skin)
     mesh_node = gltf.Node(name=name, mesh=0, skin=0)
-    nodes = [mesh_node, *_joint_nodes(joints)]
-    inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINT_NAMES), 1, 1))
+    nodes = [mesh_node, *_bone_nodes(rig)]
+    inverse = np.tile(np.eye(4, dtype=np.float32), (len(rig.names), 1, 1))
     # glTF stores matrices by column, so the translation is the last row of the array.
-    inverse[:, 3, :3] = -np.asarray(joints, dtype=np.float32)
+    inverse[:, 3, :3] = -rig.heads.cpu().numpy().astype(np.float32)
     document = gltf.GLTF2(
         asset=gltf.Asset(version="2.0", generator=GENERATOR, extras=dict(extras or {})),
         scene=0,
@@ -98,7 +103,10 @@ def build_glb(
             gltf.Material(
                 name="skin and clothes",
                 pbrMetallicRoughness=gltf.PbrMetallicRoughness(
-                    baseColorFactor=[1.0, 1.0, 1.0, 1.0], metallicFactor=0.0, roughnessFactor=ROUGHNESS
+                    baseColorFactor=[1.0, 1.0, 1.0, 1.0],
+                    baseColorTexture=gltf.TextureInfo(index=0),
+                    metallicFactor=0.0,
+                    roughnessFactor=ROUGHNESS,
                 ),
                 alphaCutoff=None,
                 alphaMode=gltf.OPAQUE,
@@ -108,12 +116,22 @@ def build_glb(
             gltf.Skin(
                 name="skeleton",
                 skeleton=1,
-                joints=list(range(1, 1 + len(JOINT_NAMES))),
+                joints=list(range(1, 1 + len(rig.names))),
                 inverseBindMatrices=binary.add(inverse),
             )
         ],
         animations=[_animation(binary, clip, clip_name)] if clip is not None else [],
     )
+    document.images = [gltf.Image(name="albedo", mimeType="image/png", bufferView=binary.add_file(mesh.texture.png()))]
+    document.samplers = [
+        gltf.Sampler(
+            magFilter=gltf.LINEAR,
+            minFilter=gltf.LINEAR_MIPMAP_LINEAR,
+            wrapS=gltf.CLAMP_TO_EDGE,
+            wrapT=gltf.CLAMP_TO_EDGE,
+        )
+    ]
+    document.textures = [gltf.Texture(name="albedo", sampler=0, source=0)]
     document.bufferViews, document.accessors = binary.views, binary.accessors
     document.buffers = [gltf.Buffer(byteLength=len(binary.data))]
     document.set_binary_blob(bytes(binary.data))
@@ -126,40 +144,39 @@ def json_extras(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _primitive(binary: _Binary, mesh: TriangleMesh, skin: Skin) -> gltf.Primitive:
-    linear = np.round(to_linear(torch.from_numpy(mesh.colors).double().clamp(0, 1)).numpy() * 65535).astype(np.uint16)
-    opaque = np.full((len(linear), 1), 65535, np.uint16)
-    vertex = gltf.ARRAY_BUFFER
+    charts, vertex = mesh.texture.charts, gltf.ARRAY_BUFFER
+    split = charts.vertex  # a vertex on a seam is written once for each of its places in the texture
     return gltf.Primitive(
         attributes=gltf.Attributes(
-            POSITION=binary.add(mesh.vertices.astype(np.float32), target=vertex, bounds=True),
-            NORMAL=binary.add(mesh.normals.astype(np.float32), target=vertex),
-            COLOR_0=binary.add(np.concatenate([linear, opaque], axis=1), target=vertex, normalized=True),
-            JOINTS_0=binary.add(skin.joints.astype(np.uint8), target=vertex),
-            WEIGHTS_0=binary.add(skin.weights.astype(np.float32), target=vertex),
+            POSITION=binary.add(mesh.vertices[split].astype(np.float32), target=vertex, bounds=True),
+            NORMAL=binary.add(mesh.normals[split].astype(np.float32), target=vertex),
+            TEXCOORD_0=binary.add(charts.uvs, target=vertex),
+            JOINTS_0=binary.add(skin.joints[split].astype(np.uint8), target=vertex),
+            WEIGHTS_0=binary.add(skin.weights[split].astype(np.float32), target=vertex),
         ),
-        indices=binary.add(mesh.faces.astype(np.uint32).ravel(), target=gltf.ELEMENT_ARRAY_BUFFER),
+        indices=binary.add(charts.face_uvs.astype(np.uint32).ravel(), target=gltf.ELEMENT_ARRAY_BUFFER),
         material=0,
         mode=gltf.TRIANGLES,
     )
 
 
-def _joint_nodes(joints: NDArray[np.floating]) -> list[gltf.Node]:
-    offsets = bone_offsets(joints)
+def _bone_nodes(rig: Rig) -> list[gltf.Node]:
+    offsets = bone_offsets(rig)
     return [
         gltf.Node(
             name=name,
             translation=[float(np.float32(value)) for value in offsets[index]],
             rotation=[0.0, 0.0, 0.0, 1.0],
-            children=[child + 1 for child, parent in enumerate(PARENTS) if parent == index],
+            children=[child + 1 for child, parent in enumerate(rig.parents) if parent == index],
         )
-        for index, name in enumerate(JOINT_NAMES)
+        for index, name in enumerate(rig.names)
     ]
 
 
 def _animation(binary: _Binary, clip: RiggedClip, name: str) -> gltf.Animation:
     times = binary.add((np.arange(len(clip)) / clip.fps).astype(np.float32), bounds=True)
     tracks = [("translation", 0, clip.root.astype(np.float32))]
-    tracks += [("rotation", joint, clip.rotations[:, joint]) for joint in range(len(JOINT_NAMES))]
+    tracks += [("rotation", bone, clip.rotations[:, bone]) for bone in range(clip.rotations.shape[1])]
     return gltf.Animation(
         name=name,
         samplers=[
@@ -167,7 +184,7 @@ def _animation(binary: _Binary, clip: RiggedClip, name: str) -> gltf.Animation:
             for _, _, values in tracks
         ],
         channels=[
-            gltf.AnimationChannel(sampler=index, target=gltf.AnimationChannelTarget(node=joint + 1, path=path))
-            for index, (path, joint, _) in enumerate(tracks)
+            gltf.AnimationChannel(sampler=index, target=gltf.AnimationChannelTarget(node=bone + 1, path=path))
+            for index, (path, bone, _) in enumerate(tracks)
         ],
     )

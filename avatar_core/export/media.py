@@ -18,11 +18,12 @@ from avatar_core.export.mesh import TriangleMesh
 from avatar_core.export.sheet import Panel, compose_sheet
 from avatar_core.export.studio import (
     LightProbes,
+    Paint,
+    arriving_light,
     backdrop,
     floor_shade,
     framing_distance,
     gathered_light,
-    lit_colors,
     photograph,
     place_probes,
     sphere_directions,
@@ -81,7 +82,7 @@ class Figure:
     vertices: Tensor  # (V, 3)
     normals: Tensor  # (V, 3)
     faces: Tensor  # (F, 3) int64
-    albedo: Tensor  # (V, 3) sRGB
+    paint: Paint
     rays: MeshRays
     probes: LightProbes
 
@@ -90,9 +91,9 @@ class Figure:
         """Put a mesh on a device, with a light probe about every `spacing` metres."""
         vertices = torch.from_numpy(mesh.vertices).to(device)
         faces = torch.from_numpy(mesh.faces.astype(np.int64)).to(device)
-        normals, albedo = (torch.from_numpy(array).to(device) for array in (mesh.normals, mesh.colors))
+        normals = torch.from_numpy(mesh.normals).to(device)
         probes = place_probes(vertices, normals, spacing)
-        return cls(vertices, normals, faces, albedo, MeshRays(vertices, faces), probes)
+        return cls(vertices, normals, faces, Paint.of(mesh.texture, device), MeshRays(vertices, faces), probes)
 
     def moved(self, vertices: NDArray[np.floating], normals: NDArray[np.floating]) -> Figure:
         """Return the figure in another pose."""
@@ -266,8 +267,10 @@ def _still(
         samples=len(directions) // 2,
     )
     background = backdrop(camera, shade, lines=lines)
-    colors = lit_colors(figure.albedo, gathered, directions, camera)
-    image = photograph(figure.vertices, figure.faces, colors, camera, background, figure.rays, supersample)[0]
+    light = arriving_light(gathered, directions, camera)
+    image = photograph(
+        figure.vertices, figure.faces, figure.paint, light, camera, background, figure.rays, supersample
+    )[0]
     return (image.permute(1, 2, 0) * 255).round().byte().cpu().numpy()
 
 

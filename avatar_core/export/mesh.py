@@ -1,4 +1,4 @@
-"""The explicit mesh of an avatar: marching cubes, one closed component, decimated, coloured."""
+"""The explicit mesh of an avatar: marching cubes, one closed component, decimated, textured."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from trimesh.exchange.ply import export_ply
 
 from avatar_core.errors import DivergenceError
 from avatar_core.export.lens import Lens, MagnifiedSurface
-from avatar_core.export.refine import refine_by_color
 from avatar_core.export.repair import is_closed, separate_pinches
 from avatar_core.export.surface import Surface, distance_grid, evaluate
+from avatar_core.export.texture import Texture, bake, unwrap
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,9 @@ class TriangleMesh:
     normals: NDArray[np.float32]
     """(V, 3) unit, outward."""
     colors: NDArray[np.float32]
-    """(V, 3) albedo in [0, 1], sRGB."""
+    """(V, 3) albedo in [0, 1], sRGB, for formats without textures."""
+    texture: Texture
+    """The albedo in full."""
 
 
 def extract_mesh(
@@ -46,18 +48,18 @@ def extract_mesh(
     *,
     voxel: float,
     faces: int,
-    color_faces: int = 0,
+    texture_size: int = 1024,
     lens: Lens | None = None,
     batch: int = 65536,
 ) -> TriangleMesh:
-    """Turn an implicit avatar into one closed, outward-facing mesh with vertex colours.
+    """Turn an implicit avatar into one closed, outward-facing mesh with a texture.
 
     Args:
         surface: the field, in the bind pose.
         voxel: edge of the marching cubes' cells, metres.
         faces: triangles that the shape gets; fewer when the surface gives fewer.
-        color_faces: triangles that may be added where colours change.
-        lens: part of the avatar that gets finer cells and more triangles.
+        texture_size: texels a side of the texture.
+        lens: part of the avatar that gets finer cells, more triangles and more texels.
         batch: points asked of the field at once.
     Returns:
         the largest component as a mesh; equal fields give equal bytes on one kind of machine.
@@ -77,6 +79,7 @@ def extract_mesh(
     vertices, triangles = largest_component(grid.origin + corners * grid.voxel, triangles.astype(np.int32))
     log.debug("marching cubes: %d field evaluations, %d triangles", grid.evaluations, len(triangles))
     vertices, triangles = decimate(vertices, triangles, faces)
+    enlarged = vertices  # what gets more triangles gets more of the texture too
     if lens is not None:
         vertices = lens.reduce(torch.from_numpy(vertices)).numpy()
     if signed_volume(vertices, triangles) < 0:
@@ -86,12 +89,12 @@ def extract_mesh(
     def color(points: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.clip(evaluate(surface, points, batch=batch, what="color"), 0.0, 1.0).astype(np.float32)
 
-    placed, triangles, normals, colors = refine_by_color(
-        placed, triangles, vertex_normals(placed, triangles), color, budget=len(triangles) + color_faces
-    )
+    triangles = np.ascontiguousarray(triangles, dtype=np.int32)
+    colors = color(placed)
     if not np.isfinite(colors).all():
         raise DivergenceError("the avatar's colour field is not finite: run its texturing again with another seed")
-    return TriangleMesh(placed, np.ascontiguousarray(triangles, dtype=np.int32), normals, colors)
+    texture = bake(color, placed, triangles, unwrap(enlarged, triangles, texture_size), texture_size)
+    return TriangleMesh(placed, triangles, vertex_normals(placed, triangles), colors, texture)
 
 
 def largest_component(

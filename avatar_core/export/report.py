@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from avatar_core.bodies.rig import Rig
 from avatar_core.errors import DivergenceError
 from avatar_core.export.mesh import TriangleMesh, components, signed_volume
 from avatar_core.export.provenance import WeightFacts
@@ -18,7 +19,7 @@ from avatar_core.rigging.retarget import RiggedClip, clip_joints, ground_facts, 
 from avatar_core.rigging.self_contact import self_penetration
 from avatar_core.rigging.skinning import Skin, edge_stretch
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Facts(BaseModel):
@@ -52,7 +53,7 @@ class MeshFacts(Facts):
 class SkinFacts(Facts):
     """How the mesh follows its skeleton."""
 
-    joints: int
+    bones: int
     max_influences: int
     worst_stretch: float
     """Largest ratio of an edge's length in the clip to its length in the bind pose."""
@@ -69,6 +70,8 @@ class MotionFacts(Facts):
     """Whether it follows key poses that this project wrote, not motion capture alone."""
     translation_scale: float
     """Factor from the prior's translation to this body's, by leg length."""
+    limb_direction_error_degrees: float
+    """Largest angle between a limb and the same limb of the priors' skeleton in the same pose."""
     foot_skate_mm: float
     """Mean slide of a standing foot from one frame to the next, millimetres."""
     ground_penetration_m: float
@@ -150,11 +153,11 @@ def mesh_facts(mesh: TriangleMesh) -> MeshFacts:
     )
 
 
-def skin_facts(mesh: TriangleMesh, skin: Skin, joints: int, posed: NDArray[np.floating]) -> SkinFacts:
+def skin_facts(mesh: TriangleMesh, skin: Skin, bones: int, posed: NDArray[np.floating]) -> SkinFacts:
     """Measure a skin over posed vertices (T, V, 3)."""
     stretch = edge_stretch(mesh.vertices, mesh.faces, posed)
     return SkinFacts(
-        joints=joints,
+        bones=bones,
         max_influences=int((skin.weights > 0).sum(axis=1).max()),
         worst_stretch=float(stretch.max()),
         stretch_p999=float(np.quantile(stretch, 0.999)),
@@ -164,7 +167,7 @@ def skin_facts(mesh: TriangleMesh, skin: Skin, joints: int, posed: NDArray[np.fl
 def motion_facts(
     mesh: TriangleMesh,
     skin: Skin,
-    joints: NDArray[np.floating],
+    rig: Rig,
     clip: RiggedClip,
     poses: NDArray[np.floating],
     posed: NDArray[np.floating],
@@ -177,26 +180,30 @@ def motion_facts(
     Args:
         mesh: in the bind pose.
         skin: of the mesh.
-        joints: (22, 3) in the bind pose, metres.
+        rig: the skeleton.
         clip: the motion.
         poses: (T, 22, 3) its axis-angle joint rotations relative to the T-pose, radians.
         posed: (T, V, 3) the mesh's vertices in its frames.
         frame_scores: cosines of some frames with the prompt.
         authored: whether it follows written key poses.
     """
-    ground = ground_facts(posed, skin)
+    ground = ground_facts(posed, skin, clip.fps)
+    depth = self_penetration(
+        mesh.vertices, rig.shaped.joints.cpu().numpy(), skin.renamed(rig.joint_of_bone), clip.transforms
+    )
     return MotionFacts(
         frames=len(clip),
         fps=clip.fps,
         authored=authored,
         translation_scale=clip.scale,
+        limb_direction_error_degrees=clip.direction_error,
         foot_skate_mm=ground.foot_skate,
         ground_penetration_m=max(0.0, -ground.lowest),
         mean_clearance_m=ground.mean_clearance,
         contact_fraction=ground.contact_fraction,
-        self_penetration_m=float(self_penetration(mesh.vertices, joints, skin, clip.transforms).max()),
+        self_penetration_m=float(depth.max()),
         joint_limit_violations=violation_share(poses),
-        jerk_m_s3=jerk(clip_joints(clip, joints), clip.fps),
+        jerk_m_s3=jerk(clip_joints(clip, rig), clip.fps),
         frame_scores=frame_scores,
     )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
 from avatar_core.export.color_space import to_linear, to_srgb
+from avatar_core.export.texture import Texture
 from avatar_core.rendering.cameras import Cameras, orbit_cameras
 from avatar_core.rendering.mesh_renderer import render_mesh
 from avatar_core.rendering.rasterizer import MeshRays
@@ -125,16 +126,15 @@ def radiance(cameras: Cameras, directions: Tensor) -> Tensor:
     return light.reshape(len(cameras), *directions.shape[:-1])
 
 
-def lit_colors(albedo: Tensor, gathered: Tensor, directions: Tensor, cameras: Cameras) -> Tensor:
-    """Shade sRGB albedo (V, 3) by gathered light (V, D) for each camera: (B, V, 3) sRGB.
+def arriving_light(gathered: Tensor, directions: Tensor, cameras: Cameras) -> Tensor:
+    """Linear light (B, V, 1) that reaches vertices by gathered light (V, D), for each camera.
 
-    Computed in linear light, and exposed so that a free surface which faces the camera shows its albedo.
+    Exposed so that a free surface which faces the camera shows its albedo.
     """
     light = radiance(cameras, directions)
     facing = (-cameras.axes()[:, 2] @ directions.T).clamp_min(0)
     exposure = (light * facing).sum(1, keepdim=True)
-    arriving = (light / exposure) @ gathered.T
-    return to_srgb((to_linear(albedo) * arriving[..., None]).clamp(0, 1))
+    return ((light / exposure) @ gathered.T)[..., None]
 
 
 def floor_shade(
@@ -179,7 +179,7 @@ def floor_shade(
 
 
 def backdrop(cameras: Cameras, shade: FloorShade, *, lines: bool) -> Tensor:
-    """Return the studio without the avatar: (B, 3, H, W) sRGB, a shaded floor that melts into the wall."""
+    """Return the studio without the avatar: (B, 3, H, W) linear light, a shaded floor that melts into the wall."""
     origin, direction = cameras.rays()
     down = (-direction[..., 1]).clamp_min(1e-4)
     reach = (origin[..., 1] - shade.level) / down
@@ -204,7 +204,7 @@ def backdrop(cameras: Cameras, shade: FloorShade, *, lines: bool) -> Tensor:
     away = (spot - shade.center).norm(dim=-1, keepdim=True)
     melt = ((away - 1.2) / 2.8).clamp(0, 1)
     melt = torch.where(direction[..., 1:2] < -1e-3, melt * melt * (3 - 2 * melt), torch.ones_like(melt))
-    return to_srgb(torch.lerp(floor, wall, melt)).permute(0, 3, 1, 2).contiguous()
+    return torch.lerp(floor, wall, melt).permute(0, 3, 1, 2).contiguous()
 
 
 def framing_distance(
@@ -239,16 +239,35 @@ def framing_distance(
     return float(torch.maximum(x / wide, y / tall).sub(depth).max())
 
 
+@dataclass(frozen=True, eq=False)
+class Paint:
+    """Albedo of a mesh by its UV charts, in linear light."""
+
+    texture: Tensor  # (H, W, 3)
+    uvs: Tensor  # (N, 2)
+    face_uvs: Tensor  # (F, 3) int64
+
+    @classmethod
+    def of(cls, texture: Texture, device: torch.device) -> Paint:
+        """Put a texture on a device."""
+        image, uvs, face_uvs = texture.on(device)
+        return cls(to_linear(image), uvs, face_uvs)
+
+
 def photograph(
     vertices: Tensor,
     faces: Tensor,
-    colors: Tensor,
+    paint: Paint,
+    light: Tensor,
     cameras: Cameras,
     background: Tensor,
     rays: MeshRays,
     supersample: int,
 ) -> Tensor:
-    """Render shaded vertex colours (B, V, 3) before a background: (B, 3, H, W) in [0, 1]."""
+    """Render a painted mesh in the light (B, V, 1) that reaches its vertices: (B, 3, H, W) sRGB in [0, 1].
+
+    background: (B, 3, H, W) linear light.
+    """
     with torch.no_grad():
         images = [
             render_mesh(
@@ -256,11 +275,14 @@ def photograph(
                 faces,
                 cameras[view],
                 lights=None,
-                vertex_colors=colors[view],
+                vertex_colors=light[view].expand(-1, 3),
+                texture=paint.texture,
+                uvs=paint.uvs,
+                face_uvs=paint.face_uvs,
                 background=background[view : view + 1],
                 supersample=supersample,
                 rays=rays,
             ).image
             for view in range(len(cameras))
         ]
-    return torch.cat(images).clamp(0, 1)
+    return to_srgb(torch.cat(images).clamp(0, 1))

@@ -73,7 +73,8 @@ def render_mesh(
         lights: B lights; None shows the colours as they are.
         background: (B, C, H, W) or (C, 1, 1) or anything that expands so; None is white.
         vertex_colors: (V, C) or (B, V, C) in [0, 1].
-        texture: (Ht, Wt, C) in [0, 1], sampled bilinearly; needs uvs and face_uvs.
+        texture: (Ht, Wt, C) in [0, 1], sampled bilinearly; needs uvs and face_uvs. Vertex colours multiply it, as
+            glTF has it.
         uvs: (N, 2) in [0, 1] with (0, 0) at the texture's top left corner, as in glTF.
         face_uvs: (F, 3) indices into uvs.
         normals: (V, 3) or (B, V, 3) unit normals of the vertices; by default those of `vertex_normals`.
@@ -218,13 +219,14 @@ def _albedo(
     face_uvs: Tensor | None,
 ) -> Tensor:
     """Return (M, C) colours of the hit points."""
-    if vertex_colors is not None:
-        return _interpolate(vertex_colors, hits)
     if texture is None or uvs is None or face_uvs is None:
+        if vertex_colors is not None:
+            return _interpolate(vertex_colors, hits)
         return torch.ones(len(hits.pixel), 3, device=vertices.device, dtype=vertices.dtype)
     corners = uvs.index_select(0, face_uvs.index_select(0, hits.face).reshape(-1)).unflatten(0, (-1, 3))
     coordinates = (corners * hits.bary.to(corners.dtype)[..., None]).sum(1)
-    return sample_texture(texture, coordinates)
+    sampled = sample_texture(texture, coordinates)
+    return sampled if vertex_colors is None else sampled * _interpolate(vertex_colors, hits)
 
 
 def sample_texture(texture: Tensor, coordinates: Tensor) -> Tensor:
@@ -283,8 +285,6 @@ def _check(
         raise ValueError(f"{vertices.shape[0]} vertex sets for {len(cameras)} cameras")
     if lights is not None and len(lights) != len(cameras):
         raise ValueError(f"{len(lights)} lights for {len(cameras)} cameras")
-    if vertex_colors is not None and texture is not None:
-        raise ValueError("give vertex_colors or a texture, not both")
     if vertex_colors is not None and vertex_colors.shape[-2] != vertices.shape[-2]:
         raise ValueError(f"{vertex_colors.shape[-2]} vertex colours for {vertices.shape[-2]} vertices")
     if texture is not None and (uvs is None or face_uvs is None):

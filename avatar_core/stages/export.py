@@ -1,4 +1,4 @@
-"""Stage export: field and motion become a rigged, coloured, animated model with previews and a report."""
+"""Stage export: field and motion become a rigged, textured, animated model with previews and a report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from avatar_core.bodies.base import ShapedBody
+from avatar_core.bodies.rig import Rig
 from avatar_core.errors import ArtifactError
 from avatar_core.export.glb import build_glb, json_extras
 from avatar_core.export.lens import Lens
@@ -38,7 +38,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 3
+VERSION = 4
 FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55
@@ -54,8 +54,8 @@ class Config(BaseModel):
     """Edge of the marching cubes' cells, metres."""
     faces: int = Field(36_000, ge=200)
     """Triangles that the shape is decimated to."""
-    color_faces: int = Field(20_000, ge=0)
-    """Triangles that may be added where colours change."""
+    texture_size: int = Field(1024, ge=64, le=8192)
+    """Texels a side of the texture."""
     head_power: float = Field(2.0, ge=1, le=4)
     """How many times finer the head is meshed than the rest."""
     skin_smoothing: int = Field(3, ge=0, le=50)
@@ -116,7 +116,7 @@ class RiggedAvatar:
     mesh: TriangleMesh
     skin: Skin
     clip: RiggedClip
-    shaped: ShapedBody
+    rig: Rig
 
 
 def run(
@@ -150,7 +150,7 @@ def run(
     lineage = lineage or Lineage()
     steps = _Steps(context.progress, config.media.turntable_frames + len(motion.poses) + 5)
     with steps.part("mesh_and_rig"):
-        avatar = rig(textured, motion, config, context)
+        avatar = build_avatar(textured, motion, config, context)
         steps.advance("mesh and rig")
     weights = used_weights(
         body=(context.body.name, context.body.digest), encoder=(context.encoder.name, context.encoder.digest)
@@ -160,7 +160,7 @@ def run(
         files["avatar.glb"] = build_glb(
             avatar.mesh,
             avatar.skin,
-            avatar.shaped.joints.cpu().numpy(),
+            avatar.rig,
             avatar.clip,
             clip_name=prompts["motion"],
             extras=_extras(prompts, seed, lineage, weights),
@@ -190,11 +190,11 @@ def run(
         body=dict(zip(context.body.shape_labels, textured.betas.tolist())),
         outfit=textured.outfit,
         mesh=mesh_facts(avatar.mesh),
-        skin=skin_facts(avatar.mesh, avatar.skin, len(avatar.shaped.joints), posed),
+        skin=skin_facts(avatar.mesh, avatar.skin, len(avatar.rig.names), posed),
         motion=motion_facts(
             avatar.mesh,
             avatar.skin,
-            avatar.shaped.joints.cpu().numpy(),
+            avatar.rig,
             avatar.clip,
             motion.poses.numpy(),
             posed,
@@ -209,7 +209,7 @@ def run(
     return ExportResult(files, report)
 
 
-def rig(textured: TexturedAvatar, motion: Motion, config: Config, context: StageContext) -> RiggedAvatar:
+def build_avatar(textured: TexturedAvatar, motion: Motion, config: Config, context: StageContext) -> RiggedAvatar:
     """Extract the mesh of a field, skin it by its body and fit the motion to it."""
     body = context.body
     shaped = body.shape(textured.betas.to(body.template))
@@ -219,20 +219,23 @@ def rig(textured: TexturedAvatar, motion: Motion, config: Config, context: Stage
         textured.field(body),
         voxel=config.voxel,
         faces=config.faces,
-        color_faces=config.color_faces,
+        texture_size=config.texture_size,
         lens=Lens((x, y, z), HEAD_RADIUS * subject.head_size, config.head_power),
     )
+    rig = body.rig(shaped)
     skin = transfer_weights(
         mesh.vertices,
         mesh.normals,
         mesh.faces,
         shaped.vertices.cpu().numpy(),
         body.faces.cpu().numpy(),
-        body.skinning_weights.cpu().numpy(),
+        rig.weights.cpu().numpy(),
         smoothing=config.skin_smoothing,
     )
-    clip = retarget(body, shaped, motion.poses, motion.translation, mesh.vertices, skin, fps=motion.fps)
-    return RiggedAvatar(mesh, skin, clip, shaped)
+    clip = retarget(
+        body, rig, motion.poses, motion.translation, mesh.vertices, skin, fps=motion.fps, standing=motion.standing
+    )
+    return RiggedAvatar(mesh, skin, clip, rig)
 
 
 def _photograph(
@@ -264,7 +267,7 @@ def _photograph(
 def _final_scores(
     avatar: RiggedAvatar, prompts: Mapping[str, str], config: Config, context: StageContext
 ) -> tuple[dict[str, float], tuple[float, ...]]:
-    subject = Subject.of(context.body, avatar.shaped)
+    subject = Subject.of(context.body, avatar.rig.shaped)
     size, device = config.score_size, context.device
     scores = appearance_scores(avatar.mesh, subject, prompts["appearance"], context.encoder, size, device)
     count = min(config.score_frames, len(avatar.clip))

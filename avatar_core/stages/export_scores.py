@@ -43,13 +43,16 @@ def appearance_scores(
         device: where to render.
     """
     views = scoring_views(subject, size)
+    texture, uvs, face_uvs = mesh.texture.on(device)
     image = render_mesh(
         torch.from_numpy(mesh.vertices).to(device),
         torch.from_numpy(mesh.faces.astype(np.int64)).to(device),
         views.cameras,
         lights=views.lights,
         background=views.background,
-        vertex_colors=torch.from_numpy(mesh.colors).to(device),
+        texture=texture,
+        uvs=uvs,
+        face_uvs=face_uvs,
         normals=torch.from_numpy(mesh.normals).to(device),
     ).image
     prompts = appearance_prompts(prompt, subject.sex)
@@ -70,7 +73,7 @@ def motion_scores(
     """Return the cosine of each posed frame with the motion prompt.
 
     Args:
-        mesh: its faces and colours are used.
+        mesh: its faces and texture are used.
         posed: (T, V, 3) metres, the frames to look at.
         prompt: the motion as the user wrote it.
         encoder: judges the frames.
@@ -78,12 +81,14 @@ def motion_scores(
         device: where to render.
     """
     faces = torch.from_numpy(mesh.faces.astype(np.int64)).to(device)
-    colors = torch.from_numpy(mesh.colors).to(device)
+    texture, uvs, face_uvs = mesh.texture.on(device)
     images = []
     for frame in posed:
         vertices = torch.from_numpy(frame).to(device)
         camera = _framed(vertices, size)
-        images.append(render_mesh(vertices, faces, camera, lights=studio_lights(camera), vertex_colors=colors).image)
+        lights = studio_lights(camera)
+        shown = render_mesh(vertices, faces, camera, lights=lights, texture=texture, uvs=uvs, face_uvs=face_uvs)
+        images.append(shown.image)
     text = encoder.encode_texts([motion_prompt(prompt)])[0]
     return (encoder.encode_images(torch.cat(images)) @ text).tolist()
 

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -10,15 +11,21 @@ import pygltflib
 import pytest
 import torch
 import trimesh
+from PIL import Image
 
 from avatar_core.bodies import load_body
-from avatar_core.bodies.skeleton import JOINT_NAMES, PARENTS
+from avatar_core.bodies.skeleton import JOINT_NAMES
 from avatar_core.export.glb import build_glb, json_extras
 from avatar_core.export.mesh import TriangleMesh, vertex_normals
+from avatar_core.export.texture import bake, unwrap
 from avatar_core.rigging.retarget import retarget
 from avatar_core.rigging.skinning import deform, strongest
 
 EXTRAS = {"prompts": {"shape": "a man", "motion": "waving ☂"}, "seed": 7, "keys": {"motion": "ab" * 16}}
+
+
+def two_colors(points: np.ndarray) -> np.ndarray:
+    return np.where(points[:, 1:2] > 1, [[0.8, 0.1, 0.1]], [[0.1, 0.2, 0.8]]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +34,16 @@ def rigged():
     body = load_body()
     shaped = body.shape(body.neutral_shape)
     vertices, faces = shaped.vertices.numpy(), body.faces.numpy().astype(np.int32)
-    colors = np.where(vertices[:, 1:2] > 1, [[0.8, 0.1, 0.1]], [[0.1, 0.2, 0.8]]).astype(np.float32)
-    mesh = TriangleMesh(vertices, faces, vertex_normals(vertices, faces), colors)
-    skin = strongest(body.skinning_weights.double().numpy())
+    texture = bake(two_colors, vertices, faces, unwrap(vertices, faces, 256), 256)
+    mesh = TriangleMesh(vertices, faces, vertex_normals(vertices, faces), two_colors(vertices), texture)
+    rig = body.rig(shaped)
+    skin = strongest(rig.weights.double().numpy())
     poses = torch.zeros(60, 22, 3)
     poses[:, 16, 2] = torch.linspace(0, 5, 60)
     poses[:, 5, 0] = torch.linspace(0, 1, 60)
     translation = torch.tensor([0.0, 0.92, 0.0]) + torch.linspace(0, 1, 60)[:, None] * torch.tensor([0.2, 0, 1])
-    clip = retarget(body, shaped, poses, translation, vertices, skin)
-    return mesh, skin, shaped.joints.numpy(), clip
+    clip = retarget(body, rig, poses, translation, vertices, skin)
+    return mesh, skin, rig, clip
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,7 @@ def values(document: pygltflib.GLTF2, index: int) -> np.ndarray:
     accessor = document.accessors[index]
     view = document.bufferViews[accessor.bufferView]
     kinds = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
-    width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}[accessor.type]
+    width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}[accessor.type]
     blob = document.binary_blob()
     raw = np.frombuffer(blob, kinds[accessor.componentType], accessor.count * width, view.byteOffset)
     return raw.reshape(accessor.count, width)
@@ -90,11 +98,13 @@ def played(document: pygltflib.GLTF2, frame: int) -> np.ndarray:
     return np.einsum("vk,vkab,vb->va", weights, matrices[joints], points)[:, :3]
 
 
-def test_there_is_one_mesh_one_skin_of_named_joints_and_one_clip(document):
+def test_there_is_one_mesh_one_skin_of_named_bones_and_one_clip(document, rigged):
+    rig = rigged[2]
     assert len(document.meshes) == len(document.skins) == len(document.animations) == 1
     joints = document.skins[0].joints
-    assert [document.nodes[index].name for index in joints] == list(JOINT_NAMES)
-    for child, parent in enumerate(PARENTS):
+    assert [document.nodes[index].name for index in joints] == list(rig.names)
+    assert list(rig.names)[:22] == list(JOINT_NAMES)
+    for child, parent in enumerate(rig.parents):
         if parent >= 0:
             assert joints[child] in document.nodes[joints[parent]].children
     assert document.animations[0].name == "waving"
@@ -105,7 +115,7 @@ def test_there_is_one_mesh_one_skin_of_named_joints_and_one_clip(document):
 def test_an_engine_plays_what_was_rigged(document, rigged):
     mesh, skin, _, clip = rigged
     for frame in (0, 30, 59):
-        expected = deform(mesh.vertices, skin, clip.transforms[frame])
+        expected = deform(mesh.vertices, skin, clip.transforms[frame])[mesh.texture.charts.vertex]
         np.testing.assert_allclose(played(document, frame), expected, atol=2e-4)
 
 
@@ -122,12 +132,21 @@ def test_keyframes_are_at_thirty_a_second_with_unit_quaternions_on_one_side(docu
             assert ((track[1:] * track[:-1]).sum(1) > 0).all()
 
 
-def test_colours_are_linear(document, rigged):
-    stored = values(document, document.meshes[0].primitives[0].attributes.COLOR_0) / 65535
-    assert (stored[:, 3] == 1).all()
-    srgb = np.where(stored <= 0.0031308, 12.92 * stored, 1.055 * stored ** (1 / 2.4) - 0.055)[:, :3]
-    np.testing.assert_allclose(srgb, rigged[0].colors, atol=1e-3)
-    assert abs(stored[np.argmax(rigged[0].vertices[:, 1]), 0] - 0.604) < 0.002
+def test_the_texture_in_the_file_shows_the_mesh_s_colours_at_its_coordinates(document, rigged):
+    mesh = rigged[0]
+    (image,) = document.images
+    view = document.bufferViews[image.bufferView]
+    blob = document.binary_blob()[view.byteOffset : view.byteOffset + view.byteLength]
+    pixels = np.asarray(Image.open(io.BytesIO(blob))) / 255
+    assert document.materials[0].pbrMetallicRoughness.baseColorTexture.index == 0
+    primitive = document.meshes[0].primitives[0]
+    uvs = values(document, primitive.attributes.TEXCOORD_0)
+    places = values(document, primitive.attributes.POSITION)
+    row, column = (np.clip((uvs[:, i] * 256).astype(int), 0, 255) for i in (1, 0))
+    far = np.abs(places[:, 1] - 1) > 0.03
+    wrong = np.abs(pixels[row, column] - two_colors(places)).max(axis=1) > 0.02
+    assert wrong[far].mean() < 0.01  # corners of charts that are smaller than a texel
+    assert len(mesh.vertices) < len(places) < 1.8 * len(mesh.vertices)
 
 
 def test_bounds_and_sizes_are_declared_as_they_are(document, rigged):

@@ -13,11 +13,11 @@ from avatar_core.export.media import MediaConfig, follow, write_motion, write_pr
 from avatar_core.export.mesh import extract_mesh, vertex_normals
 from avatar_core.export.sheet import Panel, compose_sheet, fit_text
 from avatar_core.export.studio import (
+    arriving_light,
     backdrop,
     floor_shade,
     framing_distance,
     gathered_light,
-    lit_colors,
     place_probes,
     sphere_directions,
 )
@@ -43,7 +43,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def man(capsule_man):
-    return extract_mesh(capsule_man, voxel=0.02, faces=2000)
+    return extract_mesh(capsule_man, voxel=0.02, faces=2000, texture_size=256)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def walker(man):
     transforms[:, :, 0, 3] = np.linspace(0, 1, frames)[:, None]
     rotations = np.tile(np.array([0, 0, 0, 1], np.float32), (frames, 22, 1))
     root = np.array([0, 0.95, 0], np.float32) + transforms[:, 0, :3, 3]
-    return skin, RiggedClip(transforms, rotations, root, 30, 1.0)
+    return skin, RiggedClip(transforms, rotations, root, 30, 1.0, 0.0)
 
 
 def red(image: np.ndarray) -> float:
@@ -146,10 +146,9 @@ def test_a_free_surface_that_faces_the_camera_shows_its_albedo():
     camera = orbit_cameras(0.4, 0.1, 3.0, [0.0, 1.0, 0.0], 0.5, 32)
     directions = sphere_directions(400, CPU)
     normal = -camera.axes()[:, 2]
-    albedo = torch.tensor([[0.8, 0.4, 0.1]])
-    shown = lit_colors(albedo, (normal @ directions.T).clamp_min(0), directions, camera)
-    torch.testing.assert_close(shown[0], albedo, atol=0.01, rtol=0)
-    behind = lit_colors(albedo, (-normal @ directions.T).clamp_min(0), directions, camera)
+    shown = arriving_light((normal @ directions.T).clamp_min(0), directions, camera)
+    torch.testing.assert_close(shown[0], torch.ones(1, 1), atol=0.02, rtol=0)
+    behind = arriving_light((-normal @ directions.T).clamp_min(0), directions, camera)
     assert float(behind.max()) < 0.75
 
 

@@ -21,7 +21,7 @@ from avatar_core.export.repair import is_closed
 
 @pytest.fixture(scope="module")
 def man(capsule_man):
-    return extract_mesh(capsule_man, voxel=0.012, faces=6000, color_faces=3000)
+    return extract_mesh(capsule_man, voxel=0.012, faces=6000, texture_size=256)
 
 
 @dataclass
@@ -79,7 +79,7 @@ def test_the_face_count_is_what_was_asked(capsule_man):
 
 
 def test_equal_fields_give_equal_bytes(capsule_man, man):
-    again = extract_mesh(capsule_man, voxel=0.012, faces=6000, color_faces=3000)
+    again = extract_mesh(capsule_man, voxel=0.012, faces=6000, texture_size=256)
     assert ply_bytes(again) == ply_bytes(man)
 
 
@@ -91,7 +91,15 @@ def test_a_lens_moves_triangles_to_where_it_looks(capsule_man, man):
     def in_head(mesh):
         return int((np.linalg.norm(mesh.vertices - np.array(center), axis=1) < 0.13).sum())
 
+    def texels_in_head(mesh):
+        charts = mesh.texture.charts
+        a, b, c = (charts.uvs[charts.face_uvs[:, i]] for i in range(3))
+        area = np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
+        near = np.linalg.norm(mesh.vertices[mesh.faces].mean(1) - np.array(center), axis=1) < 0.13
+        return area[near].sum() / area.sum()
+
     assert in_head(seen) > 2 * in_head(plain)
+    assert texels_in_head(seen) > 2 * texels_in_head(plain)
     assert float(capsule_man.sdf(torch.from_numpy(seen.vertices)).abs().max()) < 0.006
     assert is_closed(seen.faces)
 

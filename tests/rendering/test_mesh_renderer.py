@@ -268,7 +268,6 @@ def test_float32_and_float64_show_the_same_image(soup) -> None:
     [
         ({"vertex_colors": torch.ones(3, 3)}, "3 vertex colours for 4 vertices"),
         ({"texture": torch.ones(4, 4, 3)}, "needs uvs"),
-        ({"texture": torch.ones(4, 4, 3), "vertex_colors": torch.ones(4, 3)}, "not both"),
         (
             {"lights": studio_lights(orbit_cameras([0.0, 1.0], 0.0, 2.0, [0.0, 0.0, 0.0], 0.5, 8))},
             "2 lights for 1",

@@ -133,7 +133,7 @@ def test_the_report_tells_what_was_made(result):
     assert json.loads(result.files["report.json"]) == report.model_dump(mode="json")
     assert report.mesh.watertight
     assert report.mesh.components == 1
-    assert report.skin.joints == 22
+    assert report.skin.bones == 66
     assert report.skin.max_influences <= 4
     assert report.motion.frames == 12
     assert report.motion.ground_penetration_m < 1e-3
