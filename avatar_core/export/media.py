@@ -240,7 +240,7 @@ def follow(root: NDArray[np.floating], fps: int, *, seconds: float = 0.5) -> NDA
 
 def head_points(mesh: TriangleMesh, skin: Skin, device: torch.device) -> Tensor:
     """Return the vertices (N, 3) that mostly follow the head joint; all of them when none does."""
-    share = skin.dense(JOINT_INDEX["right_wrist"] + 1)[:, JOINT_INDEX["head"]]
+    share = (skin.weights * (skin.joints == JOINT_INDEX["head"])).sum(axis=1)
     chosen = share > 0.5
     return torch.from_numpy(mesh.vertices[chosen] if chosen.any() else mesh.vertices).to(device)
 

@@ -94,7 +94,11 @@ class BaseLayer(nn.Module):
 
     def forward(self, surface: BodySurface, closest: Closest, points: Tensor) -> Tensor:
         """Return albedo logits (N, 3) at `points` (N, 3) and their closest points; differentiable in the colours."""
-        logits = self.shares(surface, closest) @ self.logits
+        return self.mixed(self.shares(surface, closest), closest, points)
+
+    def mixed(self, shares: Tensor, closest: Closest, points: Tensor) -> Tensor:
+        """Return albedo logits (N, 3) at `points` (N, 3) of which the regions have `shares` (N, R)."""
+        logits = shares @ self.logits
         if not len(self.volumes):
             return logits
         cloth = cloth_share(points, closest.distance, self.volumes)

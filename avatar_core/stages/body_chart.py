@@ -1,6 +1,8 @@
-"""Where a vertex lies, in the terms that clothes are cut by: signed reach into regions, along limbs and trunk."""
+"""Where points of a body lie, in the terms that clothes are cut by: reach into regions, along limbs and trunk."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_matrix, diags
@@ -14,85 +16,151 @@ LABEL_REACH = 0.05
 """Metres that a smoothed region label counts for between its inside and its outside."""
 ARM_METRES, LEG_METRES, TRUNK_METRES = 0.27, 0.42, 0.50
 """About how long one unit of the chart's arm, leg and height coordinate is."""
+HEAD = ("face", "scalp", "ears", "eyes", "mouth", "head")
+TRUNK = ("chest", "belly", "hips")
+ARMS = ("upper_arm", "forearm", "hand")
+LEGS = ("thigh", "shin", "foot")
+"""Regions, or ends of their names."""
 EYE_HEIGHT, EYE_ASIDE = 1.722, 0.032
 """Where the eyes are on the neutral bind pose, metres."""
 
 
+@dataclass(frozen=True, eq=False)
 class BodyChart:
-    """The V vertices of a body on its neutral bind pose, so that a cut means the same on every shape.
+    """N points of a body on its neutral bind pose, so that a cut means the same on every shape.
 
     Reaches are signed distances of a kind: metres into (positive) or away from (negative) what they name.
-
-    Args:
-        body: any body model with SMPL's joints; a region that it does not label holds no vertex.
     """
 
-    def __init__(self, body: BodyModel) -> None:
+    names: tuple[str, ...]
+    """The body's R regions."""
+    labels: np.ndarray
+    """(N, R) shares in the regions, soft at their borders."""
+    place: np.ndarray
+    """(N, 7) x, y, z in metres, the normal's forward part, and the coordinates along arm, leg and trunk."""
+
+    @classmethod
+    def of(cls, body: BodyModel) -> BodyChart:
+        """The vertices of any body model with SMPL's joints; a region that it does not label holds no vertex."""
         chart = SurfaceChart(body)
         points = chart.vertices()
-        self._names = tuple(body.region_names)
-        self._labels = _smoothed_labels(points.region, chart.faces, len(self._names))
-        self.x, self.y, self.z = points.position.T
-        self.aside, self.above = np.abs(self.x), self.y - EYE_HEIGHT
-        self.front = points.normal_z
-        self.arm, self.leg, self.height = points.arm, points.leg, points.height
+        names = tuple(body.region_names)
+        place = [points.position, *(part[:, None] for part in (points.normal_z, points.arm, points.leg, points.height))]
+        labels = _smoothed_labels(points.region, chart.faces, len(names))
+        return cls(names, labels, np.concatenate(place, axis=1).astype(np.float32))
+
+    def at(self, corners: np.ndarray, weights: np.ndarray) -> BodyChart:
+        """Return M points between this chart's points `corners` (M, 3) at barycentric `weights` (M, 3)."""
+        return BodyChart(self.names, _between(self.labels, corners, weights), _between(self.place, corners, weights))
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.place)
+
+    @property
+    def x(self) -> np.ndarray:
+        """Position (N,) towards the body's left, metres."""
+        return self.place[:, 0]
+
+    @property
+    def z(self) -> np.ndarray:
+        """Position (N,) towards the front, metres."""
+        return self.place[:, 2]
+
+    @property
+    def aside(self) -> np.ndarray:
+        """Distance (N,) from the middle, metres."""
+        return np.abs(self.x)
+
+    @property
+    def above(self) -> np.ndarray:
+        """Height (N,) over the eyes, metres."""
+        return self.place[:, 1] - EYE_HEIGHT
+
+    @property
+    def front(self) -> np.ndarray:
+        """Forward part (N,) of the normal."""
+        return self.place[:, 3]
+
+    @property
+    def arm(self) -> np.ndarray:
+        """Place (N,) along the arm: 0 shoulder, 1 elbow, 2 wrist, 3 fingertips."""
+        return self.place[:, 4]
+
+    @property
+    def leg(self) -> np.ndarray:
+        """Place (N,) along the leg: 0 hip, 1 knee, 2 ankle."""
+        return self.place[:, 5]
+
+    @property
+    def height(self) -> np.ndarray:
+        """Place (N,) along the trunk: 0 hip joints, 1 base of the neck."""
+        return self.place[:, 6]
 
     def region(self, *regions: str) -> np.ndarray:
-        """Signed reach (V,) into the regions whose name is, or ends with, one of `regions`; positive inside."""
-        share = np.zeros(len(self.x), np.float32)
-        for index, name in enumerate(self._names):
-            if any(name == region or name.endswith("_" + region) for region in regions):
-                share += self._labels[:, index]
-        return (share - 0.5) * LABEL_REACH
+        """Signed reach (N,) into the regions whose name is, or ends with, one of `regions`; positive inside."""
+        return (self._share(*regions) - 0.5) * LABEL_REACH
+
+    def _share(self, *regions: str) -> np.ndarray:
+        meant = [any(name == region or name.endswith("_" + region) for region in regions) for name in self.names]
+        return self.labels[:, meant].sum(axis=1)
+
+    def joined(self, *parts: tuple[tuple[str, ...], np.ndarray]) -> np.ndarray:
+        """Signed reach (N,) into neighbouring parts, each some regions and the cut (N,) that ends it, as one piece:
+        without the seam that each part's own soft border would leave between them."""
+        within = [np.minimum((self._share(*regions) - 0.25) * 4 * LABEL_REACH, cut) for regions, cut in parts]
+        whole = self.region(*(region for regions, _ in parts for region in regions))
+        return np.minimum(whole, np.maximum.reduce(within))
 
     def head(self) -> np.ndarray:
-        """Signed reach (V,) into the head."""
-        return self.region("face", "scalp", "ears", "eyes", "mouth", "head")
+        """Signed reach (N,) into the head."""
+        return self.region(*HEAD)
 
     def trunk(self) -> np.ndarray:
-        """Signed reach (V,) into the trunk, without the neck."""
-        return self.region("chest", "belly", "hips")
+        """Signed reach (N,) into the trunk, without the neck."""
+        return self.region(*TRUNK)
 
-    def arms(self, end: float) -> np.ndarray:
-        """Signed reach (V,) into the arms up to `end` (0 shoulder, 1 elbow, 2 wrist, 3 fingertips)."""
-        return np.minimum(self.region("upper_arm", "forearm", "hand"), (end - self.arm) * ARM_METRES)
+    def along_arms(self, end: float) -> np.ndarray:
+        """Metres (N,) before `end` along the arms (0 shoulder, 1 elbow, 2 wrist, 3 fingertips)."""
+        return (end - self.arm) * ARM_METRES
 
-    def legs(self, end: float) -> np.ndarray:
-        """Signed reach (V,) into the legs down to `end` (0 hip, 1 knee, 2 ankle)."""
-        return np.minimum(self.region("thigh", "shin", "foot"), (end - self.leg) * LEG_METRES)
+    def along_legs(self, end: float) -> np.ndarray:
+        """Metres (N,) before `end` along the legs (0 hip, 1 knee, 2 ankle)."""
+        return (end - self.leg) * LEG_METRES
 
     def feet_up_to(self, start: float) -> np.ndarray:
-        """Signed reach (V,) into the feet and the legs below `start` (1 knee, 2 ankle)."""
-        shin = np.minimum(self.region("thigh", "shin", "foot"), (self.leg - start) * LEG_METRES)
+        """Signed reach (N,) into the feet and the legs below `start` (1 knee, 2 ankle)."""
+        shin = np.minimum(self.region(*LEGS), (self.leg - start) * LEG_METRES)
         return np.maximum(self.region("foot"), shin)
 
     def bottom_to(self, end: float, waist: float) -> np.ndarray:
-        """Signed reach (V,) from `waist` (0 hip joints, 1 base of the neck) down the legs to `end`."""
-        hips = np.minimum(self.region("hips", "belly"), (waist - self.height) * TRUNK_METRES)
-        return np.maximum(hips, self.legs(end) if end > 0 else -np.ones_like(hips))
+        """Signed reach (N,) from `waist` (0 hip joints, 1 base of the neck) down the legs to `end`."""
+        below = (waist - self.height) * TRUNK_METRES
+        return self.joined((("hips", "belly"), below), (LEGS, self.along_legs(end)))
 
     def top_to(self, sleeve: float | None, hem: float, neckline: float) -> np.ndarray:
-        """Signed reach (V,) into the trunk from `hem` to `neckline` and the arms to `sleeve` (None: straps)."""
+        """Signed reach (N,) into the trunk from `hem` to `neckline` and the arms to `sleeve` (None: straps)."""
         collar = neckline - 1.1 * np.clip(0.05 - self.aside, 0, None) * np.clip(4.0 * self.front, 0, 1)
         between = np.minimum((collar - self.height) * TRUNK_METRES, (self.height - hem) * TRUNK_METRES)
         # With the neck, whose labelled border is ragged: the collar alone is the upper edge.
-        trunk = np.minimum(self.region("chest", "belly", "hips", "neck"), between)
+        trunk = (*TRUNK, "neck")
         if sleeve is None:
             straps = np.maximum(0.15 - self.aside, (0.75 - self.height) * TRUNK_METRES)
-            return np.minimum(trunk, straps)
-        return np.maximum(trunk, self.arms(sleeve))
+            return np.minimum(self.region(*trunk), np.minimum(between, straps))
+        return self.joined((trunk, between), (ARMS, self.along_arms(sleeve)))
 
     def around_face(self) -> np.ndarray:
-        """Signed reach (V,) out of an opening for the face."""
+        """Signed reach (N,) out of an opening for the face."""
         return -np.minimum(self.z - 0.065, 0.04 - self.above)
 
 
 def all_of(*reaches: np.ndarray) -> np.ndarray:
     """Signed reach into the intersection of several."""
     return np.minimum.reduce(reaches)
+
+
+def _between(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Values (M, C) at barycentric weights (M, 3) of the rows `corners` (M, 3)."""
+    return np.einsum("mc,mck->mk", weights.astype(np.float32), values[corners])
 
 
 def _smoothed_labels(region: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:

@@ -38,7 +38,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 4
+VERSION = 5
 FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55
@@ -54,7 +54,7 @@ class Config(BaseModel):
     """Edge of the marching cubes' cells, metres."""
     faces: int = Field(36_000, ge=200)
     """Triangles that the shape is decimated to."""
-    texture_size: int = Field(1024, ge=64, le=8192)
+    texture_size: int = Field(2048, ge=64, le=8192)
     """Texels a side of the texture."""
     head_power: float = Field(2.0, ge=1, le=4)
     """How many times finer the head is meshed than the rest."""
@@ -216,7 +216,7 @@ def build_avatar(textured: TexturedAvatar, motion: Motion, config: Config, conte
     subject = Subject.of(body, shaped)
     x, y, z = subject.head_centre.tolist()
     mesh = extract_mesh(
-        textured.field(body),
+        textured.surface(body),
         voxel=config.voxel,
         faces=config.faces,
         texture_size=config.texture_size,

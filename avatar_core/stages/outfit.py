@@ -57,11 +57,13 @@ HAIR_COLORS: dict[str, RGB] = {
 EYE_WHITE: RGB = (0.93, 0.93, 0.92)
 IRIS: RGB = (0.32, 0.20, 0.11)
 PUPIL: RGB = (0.03, 0.03, 0.03)
+GLINT: RGB = (1.0, 1.0, 1.0)
+LASHES: RGB = (0.09, 0.06, 0.05)
 REPLACED_BY_ONE_PIECE = ("top", "bottom")
 """Slots that a dress, robe or bodysuit empties."""
 HIDDEN_BELOW = 0.08
 """A garment of which less than this part can be seen is not told of."""
-DERIVED = ("brows", "lips", "eyes", "irises", "pupils")
+DERIVED = ("brows", "lips", "mouth line", "eyes", "irises", "pupils", "glints", "lashes")
 """Slots whose colours follow from skin and hair."""
 SLOTS: tuple[str, ...] = tuple(
     dict.fromkeys(wearable.slot for wearable in WEARABLES if wearable.slot not in DERIVED)
@@ -110,6 +112,7 @@ class Outfit:
         brow = _scaled(hair.rgb, 0.8) if hair else _scaled(tone, 0.4)
         lips = (min(1.0, 0.82 * tone[0] + 0.08), 0.74 * tone[1], 0.74 * tone[2])
         derived = {"brows": brow, "lips": lips, "eyes": EYE_WHITE, "irises": IRIS, "pupils": PUPIL}
+        derived |= {"mouth line": _scaled(lips, 0.55), "glints": GLINT, "lashes": LASHES}
         colors |= {INDEX[name]: rgb for name, rgb in derived.items()}
         return sorted(colors.items())
 

@@ -7,6 +7,7 @@ slot at a time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ from avatar_core.stages.outfit import (
 )
 from avatar_core.stages.outfit_views import OutfitViews
 from avatar_core.stages.texturing_views import Subject
-from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage
+from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage, named_in
 
 REQUIRED = ("skin", "bottom")
 """Slots that are never empty."""
@@ -43,6 +44,8 @@ STAPLES = ("top", "bottom", "full", "feet", "hair", "skin")
 
 UNUSUAL = 5.0
 """Margins that a skin or hair colour must gain which is not natural."""
+NAMED = 2.0
+"""Margins that what the prompt names may lack: flat-coloured views show what a thing is called only faintly."""
 COMMON: dict[str, tuple[str, ...]] = {
     "hair": ("black", "brown", "blonde"),
     "feet": ("black", "brown", "tan", "white", "grey", "dark grey"),
@@ -93,6 +96,7 @@ class DressedRegions:
     """The chosen outfit as regions of an avatar's base layer."""
 
     outfit: Outfit
+    regions: tuple[str, ...]  # (R) names of the wearables
     membership: Tensor  # (V, R) rows sum to one
     colors: Tensor  # (R, 3) in [0, 1]
     thickness: Tensor  # (R,) metres
@@ -109,6 +113,7 @@ def search_outfit(
     body: BodyModel,
     shaped: ShapedBody,
     subject: Subject,
+    prompt: str,
     targets: Tensor,
     encoder: Encoder,
     config: SearchConfig,
@@ -121,18 +126,20 @@ def search_outfit(
         body: the body model, for where garments lie.
         shaped: the body to dress.
         subject: its framing.
+        prompt: the appearance; what it names need not gain a margin.
         targets: (3, D) unit text features of the body, face and back prompts.
         encoder: scores the views.
         config: effort.
         generator: of the random starts, lights and backgrounds.
         progress: told the slot that is searched.
     """
-    search = _Search(body, shaped, subject, targets, encoder, config, generator, progress)
+    search = _Search(body, shaped, subject, prompt, targets, encoder, config, generator, progress)
     outfit, score = search.run()
     outfit = visible(outfit, search.coverage)
     layers = outfit.layers()
     return DressedRegions(
         outfit,
+        tuple(WEARABLES[index].name for index, _ in layers),
         memberships(search.coverage, layers),
         torch.tensor([rgb for _, rgb in layers]),
         thicknesses(layers),
@@ -143,7 +150,7 @@ def search_outfit(
 
 
 class _Search:
-    def __init__(self, body, shaped, subject, targets, encoder, config, generator, progress) -> None:
+    def __init__(self, body, shaped, subject, prompt, targets, encoder, config, generator, progress) -> None:
         self.coverage = Coverage(body)
         size = config.size or encoder.image_size
         self.views = OutfitViews(shaped.vertices, body.faces, self.coverage, subject, size, generator)
@@ -151,6 +158,7 @@ class _Search:
         self.encoder, self.config, self.generator, self.progress = encoder, config, generator, progress
         self.every_view = list(range(len(self.views.prompt)))
         self.sex = subject.sex
+        self.named, self.prompt = named_in(prompt), prompt.lower()
         self.evaluations = 0
         self.margin = 0.0
 
@@ -228,12 +236,19 @@ class _Search:
         """
         if worn is None:
             return self.margin * (slot in USUAL)
-        hanging = WEARABLES[INDEX[worn.wearable]].hangs is not None
+        named = worn.wearable in self.named
+        extra = 0 if named else (slot not in STAPLES) + (WEARABLES[INDEX[worn.wearable]].hangs is not None)
         natural = {"skin": SKIN_COLORS, "hair": HAIR_COLORS, "beard": HAIR_COLORS}.get(slot)
-        unusual = natural is not None and worn.color not in natural
+        unusual = natural is not None and worn.color not in natural and not self._told(worn.color, slot)
         rare = worn.color in SHADES or (slot in COMMON and worn.color not in COMMON[slot])
-        unlikely = worn.wearable in UNLIKELY.get(self.sex, ())
-        return self.margin * ((slot not in STAPLES) + hanging + rare + unlikely + UNUSUAL * unusual)
+        unlikely = not named and worn.wearable in UNLIKELY.get(self.sex, ())
+        return self.margin * (extra + rare + unlikely + UNUSUAL * unusual - NAMED * named)
+
+    def _told(self, color: str, slot: str) -> bool:
+        """Whether the prompt gives this colour to a part of the body ("long green hair", "hair dyed green")."""
+        word, part = re.escape(color.rsplit(" ", 1)[0]), re.escape(slot)
+        before, after = rf"\b{word}\s+(?:\w+\s+)?{part}\b", rf"\b{part}\s+(?:is|dyed|painted)\s+{word}\b"
+        return re.search(f"{before}|{after}", self.prompt) is not None
 
     def _try_two_pieces(self, outfit: Outfit, score: float) -> tuple[Outfit, float]:
         """Exchange one piece for a top of its colour and the best bottom: single slots cannot make this move either."""

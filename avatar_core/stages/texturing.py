@@ -23,7 +23,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, draw_views, scoring_views
 
 NAME = "texturing"
-VERSION = 3
+VERSION = 4
 logger = logging.getLogger(__name__)
 
 __all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "run"]
@@ -63,7 +63,7 @@ class _Work:
         self, avatar: ImplicitAvatar, prompt: str, config: Config, seed: int, context: StageContext
     ) -> None:
         self.config, self.seed, self.context = config, seed, context
-        self.betas = avatar.betas
+        self.betas, self.prompt = avatar.betas, prompt
         self.shaped = context.body.shape(avatar.betas.to(context.device))
         self.subject = Subject.of(context.body, self.shaped)
         prompts = appearance_prompts(prompt, self.subject.sex)
@@ -75,6 +75,7 @@ class _Work:
         self.step = 0
         self.score_before = math.nan
         self.outfit: dict[str, Any] = {}
+        self.regions: tuple[str, ...] = ()
         self.history: list[dict[str, float]] = []
 
     def begin(self) -> None:
@@ -85,6 +86,7 @@ class _Work:
                 self.context.body,
                 self.shaped,
                 self.subject,
+                self.prompt,
                 self.targets,
                 self.context.encoder,
                 self.config.search,
@@ -92,7 +94,7 @@ class _Work:
                 self.context.progress,
             )
             self.field.dress(outfit.membership, outfit.colors, outfit.thickness, outfit.volumes)
-            self.outfit = outfit.summary()
+            self.outfit, self.regions = outfit.summary(), outfit.regions
         self._prepare()
 
     def _prepare(self) -> None:
@@ -192,6 +194,7 @@ class _Work:
             "optimizer": self.optimizer.state_dict(),
             "score_before": self.score_before,
             "outfit": self.outfit,
+            "regions": self.regions,
             "history": self.history,
         }
         self.context.checkpoint.save(state, self.step)
@@ -203,11 +206,8 @@ class _Work:
         with torch.no_grad():
             self.sharpness.log_scale.copy_(state["sharpness"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.score_before, self.outfit, self.history = (
-            state["score_before"],
-            state["outfit"],
-            state["history"],
-        )
+        self.score_before, self.history = state["score_before"], state["history"]
+        self.outfit, self.regions = state["outfit"], tuple(state["regions"])
         self.step = step
 
     def result(self) -> TexturedAvatar:
@@ -221,4 +221,5 @@ class _Work:
             score_after=self.score(),
             outfit=self.outfit,
             history=self.history,
+            regions=self.regions,
         )

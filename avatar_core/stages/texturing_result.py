@@ -14,7 +14,9 @@ from torch import Tensor
 
 from avatar_core.bodies.base import BodyModel
 from avatar_core.errors import ArtifactError
+from avatar_core.export.surface import Surface
 from avatar_core.fields import AvatarField
+from avatar_core.stages.outfit_paint import PaintedSurface
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +35,17 @@ class TexturedAvatar:
     """What the search chose: kind and colour of each garment, and its score; empty without a search."""
     history: list[dict[str, float]]
     """Each step's number, loss and parts of the loss before weighting."""
+    regions: tuple[str, ...] = ()
+    """Names of the wearables that the field's regions are, in their order; empty without a search."""
 
     def field(self, body: BodyModel) -> AvatarField:
         """Rebuild the field over `body`; raises ArtifactError when it belongs to another body."""
         return AvatarField.from_state(body, self.betas.to(body.template.device), self.state)
+
+    def surface(self, body: BodyModel) -> Surface:
+        """The avatar as its final mesh shows it: the field, its outfit cut point by point where it has one."""
+        field = self.field(body)
+        return PaintedSurface(field, body, self.regions) if self.regions else field
 
     def save(self, folder: Path) -> None:
         """Write the avatar into an existing folder."""
@@ -47,6 +56,7 @@ class TexturedAvatar:
             "score_after": self.score_after,
             "outfit": self.outfit,
             "history": self.history,
+            "regions": self.regions,
         }
         (folder / "textured.json").write_text(json.dumps(facts, sort_keys=True), encoding="utf-8")
 
@@ -58,7 +68,7 @@ class TexturedAvatar:
             facts = json.loads((folder / "textured.json").read_text(encoding="utf-8"))
             betas: torch.Tensor = tensors.pop("betas")
             state = {name.removeprefix("field."): value for name, value in tensors.items()}
-            return cls(betas=betas, state=state, **facts)
+            return cls(betas=betas, state=state, **(facts | {"regions": tuple(facts["regions"])}))
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise ArtifactError(
                 f"{folder} holds no textured avatar ({error}); run texturing again"

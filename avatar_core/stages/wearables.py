@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,11 @@ from torch import Tensor
 from avatar_core.bodies.base import BodyModel
 from avatar_core.stages.body_chart import (
     ARM_METRES,
+    ARMS,
     EYE_ASIDE,
+    HEAD,
+    LEGS,
+    TRUNK,
     TRUNK_METRES,
     BodyChart,
     all_of,
@@ -24,11 +29,17 @@ that the line of equal shares runs straight through triangles."""
 FINE_BORDER = 0.008
 """The same on the face, where triangles are small."""
 
+CUT_BORDER = 0.1
+"""Part of a border that is left where coverage is asked point by point, not interpolated from the body's vertices."""
+
 MOUTH = -0.0722
 """Height of the line between the lips, from the eyes, metres."""
 
+EYE_MIDDLE, EYE_HALF, EYE_LID = 0.0335, 0.0125, 0.0055
+"""Middle of the opening between the lids, aside, half its width, and the height of the upper lid, metres."""
+
 Cut = tuple[np.ndarray, float]
-"""Signed reach (V,) in metres into what a garment covers, and the width of its border in metres."""
+"""Signed reach (N,) in metres into what a garment covers, and the width of its border in metres."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,16 @@ class Coverage:
     """
 
     def __init__(self, body: BodyModel) -> None:
-        chart = BodyChart(body)
-        shares = [_ramp(*wearable.cut(chart)) for wearable in WEARABLES]
-        self.shares: Tensor = torch.from_numpy(np.stack(shares, axis=1).astype(np.float32))
+        self.shares: Tensor = coverage_of(BodyChart.of(body), range(len(WEARABLES)))
         """(V, K) in [0, 1], one column a wearable."""
+
+
+def coverage_of(chart: BodyChart, wearables: Iterable[int], border: float = 1.0) -> Tensor:
+    """Return how much (N, L), in [0, 1], some wearables cover of a chart's points; borders as wide as `border` times
+    their own width."""
+    cuts = (WEARABLES[index].cut(chart) for index in wearables)
+    shares = np.stack([_ramp(reach, width * border) for reach, width in cuts], axis=1)
+    return torch.from_numpy(shares.astype(np.float32))
 
 
 def _ramp(reach: np.ndarray, border: float) -> np.ndarray:
@@ -74,13 +91,14 @@ def _ramp(reach: np.ndarray, border: float) -> np.ndarray:
 
 
 def _skin(chart: BodyChart) -> Cut:
-    return np.ones(len(chart.x)), BORDER
+    return np.ones(len(chart)), BORDER
 
 
 def _brows(chart: BodyChart) -> Cut:
     along = np.clip((chart.aside - 0.013) / 0.038, 0.0, 1.0)
     middle = 0.0195 + 0.0045 * np.sin(1.9 * along)
-    tapered = 0.0042 * (1.0 - 0.6 * along) - np.abs(chart.above - middle)
+    blunt = np.sqrt(np.clip((chart.aside - 0.013) / 0.008, 0.15, 1.0))
+    tapered = 0.0042 * (1.0 - 0.7 * along) * blunt - np.abs(chart.above - middle)
     ends = np.minimum(chart.aside - 0.013, 0.051 - chart.aside)
     return all_of(chart.head(), tapered, ends, chart.z - 0.08), 0.004
 
@@ -93,21 +111,48 @@ def _lips(chart: BodyChart) -> Cut:
     return all_of(chart.head(), upper - above, above + lower, 0.0255 - chart.aside, chart.z - 0.11), 0.004
 
 
+def _mouth_line(chart: BodyChart) -> Cut:
+    part = np.clip(chart.aside / 0.0255, 0.0, 1.0)
+    line = 0.0009 * (1.0 - 0.6 * part) - np.abs(chart.above - MOUTH)
+    return all_of(chart.head(), line, 0.0235 - chart.aside, chart.z - 0.11), 0.0015
+
+
+def _lid(chart: BodyChart) -> tuple[np.ndarray, np.ndarray]:
+    """Place (N,) across an eye, -1 inner corner to 1 outer, and the height (N,) of its upper lid there, metres."""
+    across = (chart.aside - EYE_MIDDLE) / EYE_HALF
+    return across, EYE_LID * (1.0 - across**2)
+
+
 def _eyes(chart: BodyChart) -> Cut:
-    return chart.region("eyes"), 0.02
+    across, upper = _lid(chart)
+    lower = 1.05 * upper
+    return all_of(chart.head(), upper - chart.above, chart.above + lower, chart.z - 0.08, 1.0 - np.abs(across)), 0.002
 
 
 def _iris_reach(chart: BodyChart, radius: float) -> Cut:
-    away = np.hypot(chart.aside - EYE_ASIDE, chart.above + 0.001)
-    return all_of(chart.region("eyes"), radius - away), 0.003
+    away = np.hypot(chart.aside - EYE_ASIDE, chart.above + 0.0006)
+    return all_of(_eyes(chart)[0], radius - away), 0.002
 
 
 def _irises(chart: BodyChart) -> Cut:
-    return _iris_reach(chart, 0.0058)
+    return _iris_reach(chart, 0.0056)
 
 
 def _pupils(chart: BodyChart) -> Cut:
-    return _iris_reach(chart, 0.0026)
+    return _iris_reach(chart, 0.0024)
+
+
+def _glints(chart: BodyChart) -> Cut:
+    # Light from one side: the same side in both eyes.
+    away = np.minimum(*(np.hypot(chart.x - side * EYE_ASIDE - 0.0016, chart.above - 0.0014) for side in (-1, 1)))
+    return all_of(_eyes(chart)[0], 0.0011 - away), 0.0012
+
+
+def _lashes(chart: BodyChart) -> Cut:
+    across, upper = _lid(chart)
+    line = (0.0009 + 0.0003 * across) - np.abs(chart.above - upper)
+    ends = np.minimum(across + 0.97, 1.1 - across) * EYE_HALF
+    return all_of(chart.head(), line, ends, chart.z - 0.08), 0.0012
 
 
 def _socks(chart: BodyChart) -> Cut:
@@ -131,7 +176,7 @@ def _skirt(chart: BodyChart) -> Cut:
 
 
 def _full_to(chart: BodyChart, sleeve: float | None, leg: float) -> np.ndarray:
-    """Signed reach (V,) into one piece from the neckline down the legs to `leg`."""
+    """Signed reach (N,) into one piece from the neckline down the legs to `leg`."""
     return np.maximum(chart.top_to(sleeve, -1.0, 0.97), chart.bottom_to(leg, 0.5))
 
 
@@ -170,8 +215,7 @@ def _tie(chart: BodyChart) -> Cut:
 
 
 def _scarf(chart: BodyChart) -> Cut:
-    high = np.minimum(chart.trunk(), (chart.height - 0.95) * TRUNK_METRES)
-    return np.maximum(chart.region("neck"), high), BORDER
+    return chart.joined((("neck",), np.ones(len(chart))), (TRUNK, (chart.height - 0.95) * TRUNK_METRES)), BORDER
 
 
 def _belt(chart: BodyChart) -> Cut:
@@ -184,11 +228,11 @@ def _emblem(chart: BodyChart) -> Cut:
 
 
 def _gloves(chart: BodyChart) -> Cut:
-    return np.minimum(chart.region("upper_arm", "forearm", "hand"), (chart.arm - 1.95) * ARM_METRES), BORDER
+    return np.minimum(chart.region(*ARMS), (chart.arm - 1.95) * ARM_METRES), BORDER
 
 
 def _long_gloves(chart: BodyChart) -> Cut:
-    return np.minimum(chart.region("upper_arm", "forearm", "hand"), (chart.arm - 1.4) * ARM_METRES), BORDER
+    return np.minimum(chart.region(*ARMS), (chart.arm - 1.4) * ARM_METRES), BORDER
 
 
 def _shoes(chart: BodyChart) -> Cut:
@@ -200,8 +244,8 @@ def _boots(chart: BodyChart) -> Cut:
 
 
 def _cape(chart: BodyChart) -> Cut:
-    trunk = np.minimum(chart.trunk(), (1.0 - chart.height) * TRUNK_METRES)
-    return np.minimum((-0.2 - chart.front) * 0.06, np.maximum(trunk, chart.legs(1.3))), BORDER
+    behind = chart.joined((TRUNK, (1.0 - chart.height) * TRUNK_METRES), (LEGS, chart.along_legs(1.3)))
+    return np.minimum((-0.2 - chart.front) * 0.06, behind), BORDER
 
 
 _HAIRLINE = np.asarray([
@@ -214,7 +258,7 @@ temple to the forehead, metres on the neutral bind pose."""
 
 
 def _scalp(chart: BodyChart) -> np.ndarray:
-    """Signed reach (V,) into where hair grows."""
+    """Signed reach (N,) into where hair grows."""
     return all_of(chart.head(), chart.above - np.interp(chart.z, *_HAIRLINE), 0.010 - chart.region("ears"))
 
 
@@ -223,11 +267,9 @@ def _short_hair(chart: BodyChart) -> Cut:
 
 
 def _long_hair(chart: BodyChart) -> Cut:
-    behind = np.minimum(0.018 - chart.z, np.maximum(chart.head(), chart.region("neck")))
-    back = all_of(
-        chart.trunk(), (-0.1 - chart.front) * 0.06, (chart.height - 0.8) * TRUNK_METRES, 0.11 - chart.aside
-    )
-    return np.maximum(_scalp(chart), np.maximum(behind, back)), 0.012
+    back = all_of((-0.1 - chart.front) * 0.06, (chart.height - 0.8) * TRUNK_METRES, 0.11 - chart.aside)
+    behind = chart.joined(((*HEAD, "neck"), 0.018 - chart.z), (TRUNK, back))
+    return np.maximum(_scalp(chart), behind), 0.012
 
 
 def _mustache(chart: BodyChart) -> Cut:
@@ -261,7 +303,7 @@ def _helmet(chart: BodyChart) -> Cut:
 
 
 def _hood(chart: BodyChart) -> Cut:
-    return np.maximum(np.minimum(chart.head(), chart.around_face()), chart.region("neck")), 0.015
+    return chart.joined((HEAD, chart.around_face()), (("neck",), np.ones(len(chart)))), 0.015
 
 
 def _sunglasses(chart: BodyChart) -> Cut:
@@ -287,9 +329,12 @@ WEARABLES: tuple[Wearable, ...] = (
     Wearable("skin", "skin", _skin),
     Wearable("brows", "brows", _brows, 0.001),
     Wearable("lips", "lips", _lips),
+    Wearable("mouth line", "mouth line", _mouth_line),
     Wearable("eyes", "eyes", _eyes),
     Wearable("irises", "irises", _irises),
     Wearable("pupils", "pupils", _pupils),
+    Wearable("glints", "glints", _glints),
+    Wearable("lashes", "lashes", _lashes),
     Wearable("socks", "socks", _socks, 0.002),
     Wearable("underwear", "bottom", _underwear, 0.002),
     Wearable("shorts", "bottom", _shorts, 0.006),
@@ -327,3 +372,45 @@ WEARABLES: tuple[Wearable, ...] = (
 )
 """Everything that can be worn, in the order in which it is put on."""
 INDEX: dict[str, int] = {wearable.name: index for index, wearable in enumerate(WEARABLES)}
+WORDS: dict[str, tuple[str, ...]] = {
+    "socks": ("stocking",),
+    "shorts": ("swim trunk", "hot pant"),
+    "trousers": ("pant", "jeans", "leggings", "chino", "slacks", "sweatpant"),
+    "skirt": ("kilt", "tutu"),
+    "tank top": ("singlet", "crop top"),
+    "t-shirt": ("tee", "tshirt", "t shirt", "polo shirt"),
+    "long-sleeved shirt": ("long sleeved shirt", "sweater", "jumper", "pullover", "hoodie", "sweatshirt", "blouse"),
+    "dress": ("gown", "frock"),
+    "robe": ("kimono", "cassock", "toga", "monk", "wizard", "witch"),
+    "bodysuit": ("jumpsuit", "wetsuit", "spacesuit", "catsuit", "coverall", "overalls"),
+    "open jacket": ("jacket", "coat", "blazer", "cardigan"),
+    "tie": ("necktie",),
+    "gloves": ("glove", "mitten"),
+    "long gloves": ("gauntlet",),
+    "shoes": ("shoe", "sneaker", "trainer", "loafer", "sandal"),
+    "boots": ("boot",),
+    "cape": ("cloak",),
+    "mustache": ("moustache",),
+    "beard": ("bearded",),
+    "headband": ("bandana", "headscarf"),
+    "crown": ("tiara", "diadem"),
+    "hat": ("cap", "beanie", "fedora", "sombrero"),
+    "hood": ("balaclava",),
+    "sunglasses": ("glasses", "goggle"),
+    "face mask": ("surgical mask",),
+}
+"""What prompts call a wearable besides its name; the plural in s is understood."""
+
+
+def named_in(prompt: str) -> frozenset[str]:
+    """Return the wearables that a prompt names, other than as what is not worn ("without a hat")."""
+    lowered = prompt.lower()
+    return frozenset(
+        wearable.name for wearable in WEARABLES if _names((wearable.name, *WORDS.get(wearable.name, ())), lowered)
+    )
+
+
+def _names(words: tuple[str, ...], prompt: str) -> bool:
+    either = "|".join(re.escape(word) for word in words)
+    absent = r"(\b(?:no|not|without)\s+(?:an?\s+|any\s+)?)?"
+    return any(match[1] is None for match in re.finditer(rf"{absent}\b(?:{either})s?\b(?!-)", prompt))

@@ -9,7 +9,7 @@ import trimesh
 from PIL import Image, ImageDraw, ImageFont
 
 from avatar_core.errors import AvatarError
-from avatar_core.export.media import MediaConfig, follow, write_motion, write_preview, write_turntable
+from avatar_core.export.media import MediaConfig, follow, head_points, write_motion, write_preview, write_turntable
 from avatar_core.export.mesh import extract_mesh, vertex_normals
 from avatar_core.export.sheet import Panel, compose_sheet, fit_text
 from avatar_core.export.studio import (
@@ -111,6 +111,17 @@ def test_the_camera_follows_the_avatar(man, walker, tmp_path):
 def test_a_still_camera_man_does_not_move():
     root = np.tile(np.array([0.3, 0.9, -0.2]), (20, 1))
     np.testing.assert_allclose(follow(root, 30), np.tile([0.3, 0, -0.2], (20, 1)), atol=1e-6)
+
+
+def test_the_head_is_found_whatever_else_the_skeleton_has(man):
+    """A finger's bone has a higher number than the head's; a skin without a head shows the whole avatar."""
+    top = man.vertices[:, 1] > 1.5
+    weights = np.zeros((len(man.vertices), 66))
+    weights[~top, 65], weights[top, 15] = 1, 1
+    found = head_points(man, strongest(weights), CPU)
+    np.testing.assert_array_equal(found.numpy(), man.vertices[top])
+    weights[:, :65], weights[:, 65] = 0, 1
+    assert len(head_points(man, strongest(weights), CPU)) == len(man.vertices)
 
 
 def test_an_odd_size_cannot_be_encoded(tmp_path):

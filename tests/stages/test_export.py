@@ -22,7 +22,7 @@ PROMPTS = {"shape": "an average person", "appearance": "a person in a red shirt"
 QUICK = Config(
     voxel=0.012,
     faces=6000,
-    color_faces=2000,
+    texture_size=128,
     score_size=64,
     score_frames=2,
     media=MediaConfig(
@@ -64,7 +64,7 @@ def motion() -> Motion:
     poses = torch.zeros(12, 22, 3)
     poses[:, 17, 2] = -torch.linspace(0, 1, 12)
     translation = torch.tensor([0.0, 0.92, 0.0]).repeat(12, 1)
-    return Motion(poses, translation, 0.1, 0.2, (0,), [])
+    return Motion(poses, translation, torch.zeros(12, 2, dtype=torch.bool), 0.1, 0.2, (0,), [])
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,8 @@ def test_all_six_files_are_there_and_open(result, tmp_path):
     result.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     document = pygltflib.GLTF2().load(tmp_path / "avatar.glb")
-    assert len(document.skins[0].joints) == 22
+    assert len(document.skins[0].joints) == 66
+    assert document.images[0].mimeType == "image/png"
     assert document.animations[0].name == "waving"
     assert document.asset.extras["prompts"] == PROMPTS
     assert document.asset.extras["seed"] == 7

@@ -3,10 +3,10 @@ import torch
 
 from avatar_core.bodies import load_body
 from avatar_core.seeds import torch_generator
-from avatar_core.stages.outfit import SLOTS, Outfit, Worn, colors_of, memberships, thicknesses
+from avatar_core.stages.outfit import DERIVED, SLOTS, Outfit, Worn, colors_of, memberships, thicknesses
 from avatar_core.stages.outfit_views import PLAN, OutfitViews
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject
-from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage
+from avatar_core.stages.wearables import INDEX, WEARABLES, WORDS, Coverage, named_in
 
 PLAIN = Outfit(
     (Worn("skin", "fair"), Worn("short hair", "brown"), Worn("trousers", "navy"), Worn("t-shirt", "red"))
@@ -42,7 +42,7 @@ def share_of(body, coverage, wearable: str, *regions: str) -> float:
         ("gloves", ("left_hand", "right_hand"), ("left_upper_arm", "belly")),
         ("short hair", ("scalp",), ("chest", "left_hand")),
         ("helmet", ("scalp",), ("mouth", "chest")),
-        ("eyes", ("eyes",), ("scalp", "chest")),
+        ("eyes", (), ("scalp", "chest")),
         ("full mask", (), ("left_hand", "chest")),
     ],
 )
@@ -56,7 +56,7 @@ def test_garments_cover_what_they_should(body, coverage, wearable, covered, bare
 def test_everything_covers_something_but_not_everything(coverage):
     for wearable in WEARABLES:
         share = coverage.shares[:, INDEX[wearable.name]]
-        assert float(share.amax()) > 0.9, wearable.name
+        assert float(share.amax()) > (0.4 if wearable.slot in DERIVED else 0.9), wearable.name
         assert wearable.name == "skin" or float(share.mean()) < 0.8, wearable.name
 
 
@@ -105,6 +105,24 @@ def test_every_slot_has_colours():
     for slot in SLOTS:
         for rgb in colors_of(slot).values():
             assert all(0 <= value <= 1 for value in rgb)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "named"),
+    [
+        ("a woman in a green dress", {"dress"}),
+        ("Jeans and black BOOTS, a bearded man with glasses", {"trousers", "boots", "beard", "sunglasses"}),
+        ("a knight with a helmet and no cape", {"helmet"}),
+        ("a man in a tie-dye shirt without a hat", set()),
+        ("a captain dressed in white", set()),
+    ],
+)
+def test_a_prompt_names_what_is_worn(prompt, named):
+    assert named_in(prompt) == named
+
+
+def test_other_words_are_for_wearables():
+    assert set(WORDS) <= set(INDEX)
 
 
 @pytest.fixture(scope="module")

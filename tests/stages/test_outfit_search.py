@@ -30,10 +30,12 @@ def search_for():
     shaped = body.shape(body.neutral_shape)
     subject = Subject.of(body, shaped)
 
-    def make(goal: Outfit) -> _Search:
+    def make(goal: Outfit, prompt: str = "a person") -> _Search:
         generator = torch_generator(0, "search")
         targets = torch.zeros(3, 3 * 24 * 24)
-        search = _Search(body, shaped, subject, targets, PixelEncoder(), SearchConfig(), generator, lambda *_: None)
+        search = _Search(
+            body, shaped, subject, prompt, targets, PixelEncoder(), SearchConfig(), generator, lambda *_: None
+        )
         search.targets = search.encoder.encode_images(search.views.paint(goal.layers()))
         return search
 
@@ -71,6 +73,22 @@ def test_what_a_prompt_leaves_open_is_plausible(search_for):
     assert search._cost(Worn("trousers", "navy"), "bottom") > search._cost(Worn("trousers", "blue"), "bottom")
     assert set(SHADES) <= set(colors_of("top"))
     assert search._cost(Worn("shoes", "green"), "feet") > search._cost(Worn("shoes", "black"), "feet")
+
+
+def test_what_a_prompt_names_needs_no_gain(search_for):
+    search = search_for(TWO_PIECES, "a man in a red robe and a belt, with long hair")
+    search.margin, search.sex = 1.0, "man"
+    assert search._cost(Worn("robe", "red"), "full") < search._cost(Worn("bodysuit", "red"), "full")
+    assert search._cost(Worn("belt", "black"), "belt") < 0 < search._cost(Worn("cape", "black"), "cape")
+    assert search._cost(Worn("long hair", "brown"), "hair") < search._cost(Worn("short hair", "brown"), "hair")
+
+
+def test_a_colour_that_the_prompt_gives_to_hair_or_skin_is_no_longer_unusual(search_for):
+    search = search_for(TWO_PIECES, "a woman with long green hair in a blue dress")
+    search.margin = 1.0
+    green, blue = (search._cost(Worn("short hair", f"{name} dye"), "hair") for name in ("green", "blue"))
+    assert green < 2 < blue
+    assert search._cost(Worn("skin", "green paint"), "skin") > 2
 
 
 def test_hair_shoes_and_shirts_are_usual_and_hair_goes_with_the_body(search_for):

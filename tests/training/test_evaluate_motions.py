@@ -24,7 +24,8 @@ def context():
 def standing(frames: int = 8) -> Motion:
     poses = torch.zeros(frames, 22, 3)
     poses[:, 16, 2], poses[:, 17, 2] = -1.2, 1.2
-    return Motion(poses, torch.tensor([[0.0, 0.92, 0.0]]).expand(frames, 3).clone(), 0.1, 0.2, (0,), [])
+    translation = torch.tensor([[0.0, 0.92, 0.0]]).expand(frames, 3).clone()
+    return Motion(poses, translation, torch.zeros(frames, 2, dtype=torch.bool), 0.1, 0.2, (0,), [])
 
 
 def test_a_still_figure_neither_skates_nor_shakes_and_a_sliding_one_skates(context):
