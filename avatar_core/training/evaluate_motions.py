@@ -41,6 +41,8 @@ PROMPTS: tuple[str, ...] = (
     "arguing", "bending over", "crying", "eating", "being excited", "kicking a football", "praying",
     "raising both arms", "running", "shooting a basketball", "squatting", "walking",
 )  # fmt: skip
+ABLATION: tuple[str, ...] = ("kicking a football", "praying", "raising both arms", "running")
+"""Prompts of the sheet that has all methods side by side."""
 METHODS: tuple[str, ...] = get_args(motion.Config.model_fields["method"].annotation)
 FRAMES = 5
 """Key frames of a motion that the sheet shows."""
@@ -112,15 +114,15 @@ def captured_skate(data: MotionData, word: str = "walking", frames: int = 60) ->
 def evaluate(
     context: StageContext, out: Path, prompts: tuple[str, ...], methods: tuple[str, ...], seeds: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Make, measure and show motions; write a sheet for each method and motions.json to `out`.
+    """Make, measure and show motions; write a sheet for each method, one of all methods and motions.json to `out`.
 
     Returns the measures by method and prompt, those of the first seed; `diversity_m` is over all seeds.
     """
     out.mkdir(parents=True, exist_ok=True)
     views, rest = GreyViews(context.body, TILE), MotionVAE.load().rest_joints
     report: dict[str, dict[str, dict[str, float]]] = {}
+    shown: dict[tuple[str, str], list[Tensor]] = {}
     for method in methods:
-        pictures, titles = [], []
         for prompt in prompts:
             made = [make(prompt, motion.Config(method=method), seed, context) for seed in range(seeds)]
             first, seconds = made[0]
@@ -132,13 +134,21 @@ def evaluate(
                 "diversity_m": diversity([one for one, _ in made], rest)
             }
             logger.info("%-14s %-24s %s", method, prompt, facts)
-            for index in np.linspace(0.05, 0.95, FRAMES) * (len(posed) - 1):
-                with torch.no_grad():
-                    pictures.append(views.framed(torch.from_numpy(posed[int(index)]), [0.5])[0])
-                titles.append(prompt if int(index) < 0.1 * len(posed) else "")
-        write_sheet(out / f"{method}.png", pictures, titles, 2 * FRAMES)
+            moments = [int(index) for index in np.linspace(0.05, 0.95, FRAMES) * (len(posed) - 1)]
+            with torch.no_grad():
+                shown[prompt, method] = [views.framed(torch.from_numpy(posed[index]), [0.5])[0] for index in moments]
+        _write_rows(out / f"{method}.png", {prompt: shown[prompt, method] for prompt in prompts}, 2)
+    compared = [prompt for prompt in prompts if prompt in ABLATION] or list(prompts)
+    rows = {f"{prompt}: {method}": shown[prompt, method] for prompt in compared for method in methods}
+    _write_rows(out / "ablation.png", rows, len(methods))
     (out / "motions.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
+
+
+def _write_rows(path: Path, rows: dict[str, list[Tensor]], across: int) -> None:
+    """Write titled rows of FRAMES pictures each, `across` of them side by side."""
+    titles = [title if index == 0 else "" for title, pictures in rows.items() for index in range(len(pictures))]
+    write_sheet(path, [picture for pictures in rows.values() for picture in pictures], titles, across * FRAMES)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from avatar_core.perception import load_encoder
 from avatar_core.priors.motion_vae import MotionVAE
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.motion import Motion
-from avatar_core.training.evaluate_motions import FRAMES, PROMPTS, diversity, evaluate, wear
+from avatar_core.training.evaluate_motions import ABLATION, FRAMES, PROMPTS, diversity, evaluate, wear
 from avatar_core.training.evaluate_prompts import TILE
 
 
@@ -47,8 +47,10 @@ def test_motions_that_differ_are_diverse():
 
 
 def test_the_report_has_every_method_and_prompt_and_shows_them(context, tmp_path):
-    report = evaluate(context, tmp_path, ("waving", "squatting"), ("interpolation",), 1)
+    report = evaluate(context, tmp_path, ("waving", "squatting"), ("interpolation", "baseline"), 1)
     assert json.loads((tmp_path / "motions.json").read_text(encoding="utf-8")) == report
     assert report["interpolation"]["waving"]["authored"]
     assert Image.open(tmp_path / "interpolation.png").size == (2 * FRAMES * TILE, TILE + 14)
+    assert Image.open(tmp_path / "ablation.png").size == (2 * FRAMES * TILE, 2 * (TILE + 14))
+    assert set(ABLATION) < set(PROMPTS)
     assert len(set(PROMPTS)) == 12
