@@ -54,10 +54,11 @@ def describe_shape(body: BodyModel, shaped: ShapedBody) -> tuple[str, ...]:
     adjectives = _adjectives(age, shaped.height, mass_index(body, shaped), facts["muscle"])
     phrases = list(nouns)
     if age == "adult" and len(adjectives) == 1:
-        phrases += _KINDS[adjectives[0]][nouns[0]]
+        # Said twice: each such kind has only a few bodies to be learnt from.
+        phrases += 2 * _KINDS[adjectives[0]][nouns[0]]
     phrases += [f"{word} {nouns[0]}" for adjective in adjectives for word in _ADJECTIVES[adjective]]
     if len(adjectives) > 1:
-        # Said twice, as the phrases that tell such bodies from all others.
+        # And these, as the phrases that tell such bodies from all others.
         phrases += 2 * [f"{joint.join(adjectives)} {nouns[0]}" for joint in (" ", " and ")]
     return tuple(phrases)
 
