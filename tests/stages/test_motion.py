@@ -131,6 +131,21 @@ def test_without_search_the_seed_draws_the_start(candidates, context):
     assert not torch.equal(first.poses, other.poses)
 
 
+def test_seeds_start_from_different_motions_that_fit(context):
+    walking = candidate_poses.run("walking", config=candidate_poses.Config(), seed=0, context=context)
+
+    def start(seed: int, variety: float) -> tuple[int, float]:
+        config = Config(steps=0, starts=1, variety=variety)
+        made = motion.run(walking, "walking", config=config, seed=seed, context=context)
+        return made.starts[0], made.score
+
+    plain = {start(seed, 0.0) for seed in range(4)}
+    varied = {start(seed, 0.15) for seed in range(4)}
+    assert len(plain) == 1 < len(varied)
+    best = next(iter(plain))[1]
+    assert all(score > best - 0.1 for _, score in varied)
+
+
 def test_several_actions_follow_each_other(context, tmp_path):
     prompt = "walking, then squatting"
     candidates = candidate_poses.run(prompt, config=candidate_poses.Config(count=3), seed=0, context=context)

@@ -29,6 +29,9 @@ class Config(BaseModel):
     """Best key frames whose scores make an entry's score in the search."""
     search_pose_weight: float = Field(0.5, ge=0)
     """Weight of nearness to the candidate poses in the search, both in standard deviations over the codebook."""
+    variety: float = Field(0.15, ge=0)
+    """Spread of what each seed adds to the entries' scores in the search, in standard deviations over the codebook: so
+    that other seeds start from other motions of those that fit about as well."""
     learning_rate: float = Field(0.02, gt=0)
     """Of Adam; the latent is of unit variance."""
     pose_weight: float = Field(1.0, ge=0)

@@ -46,6 +46,8 @@ class LatentMotion:
             context, book = problem.context, MotionCodebook.load()
             features = codebook_features("motion", context.encoder, context.body, progress=context.progress)
             total = search(problem.vae, book, features, problem.view, problem.vectors, problem.target, config)
+            generator = torch_generator(self._seed, "motion", "variety")
+            total = total + config.variety * torch.randn(len(total), generator=generator)
             self._entries = followed(problem.vae, book.latents, total, config.starts, self._windows)
             self._start_from(book.latents[self._entries])
             return
