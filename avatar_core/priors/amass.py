@@ -29,6 +29,9 @@ MAX_BYTES = 1 << 29
 _Z_UP_TO_Y_UP = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
 _DAMAGE = (ValueError, EOFError, SyntaxError, TypeError, TokenError, RecursionError, zlib.error, lzma.LZMAError)
 """What reading the header or the data of a damaged array raises."""
+_UNREADABLE = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError)
+"""What `zipfile` raises for archives that are damaged, encrypted (RuntimeError) or compressed in a way it does not know
+(NotImplementedError)."""
 _RATES = ("mocap_framerate", "mocap_frame_rate")
 
 
@@ -48,7 +51,7 @@ def read_amass(path: Path) -> CapturedMotion:
                     f"{path}: no AMASS motion: it lacks {', '.join(lacks)}; take this file out of the folder"
                 )
             poses, trans, fps = (_read_array(path, archive, name) for name in ("poses", "trans", rate))
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise MotionDataError(f"{path}: not a readable .npz file ({error}); copy it again") from error
     if poses.ndim != 2 or poses.shape[1] < 3 * JOINTS or trans.shape != (len(poses), 3) or fps.size != 1:
         raise MotionDataError(
