@@ -33,6 +33,7 @@ from avatar_core.priors.motion_data import (
     split_by_source,
 )
 from avatar_core.priors.motion_features import CONTACTS, features_to_motion, lever_weights, motion_features
+from avatar_core.priors.motion_speed import at_speeds
 from avatar_core.priors.motion_vae import MotionVAE, MotionVaeConfig
 from avatar_core.seeds import torch_generator
 
@@ -65,6 +66,8 @@ class MotionTraining:
     """A label with n frames is drawn in proportion to n to this power."""
     heading_jitter: float = 0.15
     """Standard deviation of the heading of the first frame, radians."""
+    speeds: tuple[float, ...] = (1.0, 0.8, 1.25)
+    """Speeds at which every clip is played."""
     stride: int = 4
     """Frames between the training windows."""
     component_windows: int = 8000
@@ -149,7 +152,8 @@ def train(
     """
     training, _ = split_by_source(data, settings.held_out, settings.seed)
     model = MotionVAE(sizes)
-    windows = Windows(data, training, model.config.frames, settings.stride, settings.label_power)
+    played = at_speeds(data, training, settings.speeds)
+    windows = Windows(*played, model.config.frames, settings.stride, settings.label_power)
     initialise(model, torch_generator(settings.seed, "motion_vae_weights"))
     slow = [*model.linear_in.parameters(), *model.linear_out.parameters()]
     fast = [p for p in model.parameters() if all(p is not q for q in slow)]
