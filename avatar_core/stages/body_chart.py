@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.sparse import coo_matrix, diags
@@ -36,8 +36,20 @@ class BodyChart:
     """The body's R regions."""
     labels: np.ndarray
     """(N, R) shares in the regions, soft at their borders."""
-    place: np.ndarray
-    """(N, 7) x, y, z in metres, the normal's forward part, and the coordinates along arm, leg and trunk."""
+    x: np.ndarray
+    """(N,) position towards the body's left, metres."""
+    above: np.ndarray
+    """(N,) height over the eyes, metres."""
+    z: np.ndarray
+    """(N,) position towards the front, metres."""
+    front: np.ndarray
+    """(N,) forward part of the normal."""
+    arm: np.ndarray
+    """(N,) place along the arm: 0 shoulder, 1 elbow, 2 wrist, 3 fingertips."""
+    leg: np.ndarray
+    """(N,) place along the leg: 0 hip, 1 knee, 2 ankle."""
+    height: np.ndarray
+    """(N,) place along the trunk: 0 hip joints, 1 base of the neck."""
 
     @classmethod
     def of(cls, body: BodyModel) -> BodyChart:
@@ -45,56 +57,23 @@ class BodyChart:
         chart = SurfaceChart(body)
         points = chart.vertices()
         names = tuple(body.region_names)
-        place = [points.position, *(part[:, None] for part in (points.normal_z, points.arm, points.leg, points.height))]
         labels = _smoothed_labels(points.region, chart.faces, len(names))
-        return cls(names, labels, np.concatenate(place, axis=1).astype(np.float32))
+        x, y, z = points.position.T
+        return cls(names, labels, x, y - EYE_HEIGHT, z, points.normal_z, points.arm, points.leg, points.height)
 
     def at(self, corners: np.ndarray, weights: np.ndarray) -> BodyChart:
         """Return M points between this chart's points `corners` (M, 3) at barycentric `weights` (M, 3)."""
-        return BodyChart(self.names, _between(self.labels, corners, weights), _between(self.place, corners, weights))
+        weights = weights.astype(np.float32)
+        values = [getattr(self, field.name) for field in fields(self) if field.name != "names"]
+        return BodyChart(self.names, *(np.einsum("mc,mc...->m...", weights, value[corners]) for value in values))
 
     def __len__(self) -> int:
-        return len(self.place)
-
-    @property
-    def x(self) -> np.ndarray:
-        """Position (N,) towards the body's left, metres."""
-        return self.place[:, 0]
-
-    @property
-    def z(self) -> np.ndarray:
-        """Position (N,) towards the front, metres."""
-        return self.place[:, 2]
+        return len(self.x)
 
     @property
     def aside(self) -> np.ndarray:
         """Distance (N,) from the middle, metres."""
         return np.abs(self.x)
-
-    @property
-    def above(self) -> np.ndarray:
-        """Height (N,) over the eyes, metres."""
-        return self.place[:, 1] - EYE_HEIGHT
-
-    @property
-    def front(self) -> np.ndarray:
-        """Forward part (N,) of the normal."""
-        return self.place[:, 3]
-
-    @property
-    def arm(self) -> np.ndarray:
-        """Place (N,) along the arm: 0 shoulder, 1 elbow, 2 wrist, 3 fingertips."""
-        return self.place[:, 4]
-
-    @property
-    def leg(self) -> np.ndarray:
-        """Place (N,) along the leg: 0 hip, 1 knee, 2 ankle."""
-        return self.place[:, 5]
-
-    @property
-    def height(self) -> np.ndarray:
-        """Place (N,) along the trunk: 0 hip joints, 1 base of the neck."""
-        return self.place[:, 6]
 
     def region(self, *regions: str) -> np.ndarray:
         """Signed reach (N,) into the regions whose name is, or ends with, one of `regions`; positive inside."""
@@ -156,11 +135,6 @@ class BodyChart:
 def all_of(*reaches: np.ndarray) -> np.ndarray:
     """Signed reach into the intersection of several."""
     return np.minimum.reduce(reaches)
-
-
-def _between(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Values (M, C) at barycentric weights (M, 3) of the rows `corners` (M, 3)."""
-    return np.einsum("mc,mck->mk", weights.astype(np.float32), values[corners])
 
 
 def _smoothed_labels(region: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
