@@ -40,8 +40,6 @@ REQUIRED = ("skin", "bottom")
 """Slots that are never empty."""
 STAPLES = ("top", "bottom", "full", "feet", "hair", "skin")
 """Slots that random starts fill, and that are improved first; the others are worn only for a clear gain."""
-
-
 UNUSUAL = 5.0
 """Margins that a skin or hair colour must gain which is not natural."""
 NAMED = 2.0
@@ -158,7 +156,10 @@ class _Search:
         self.encoder, self.config, self.generator, self.progress = encoder, config, generator, progress
         self.every_view = list(range(len(self.views.prompt)))
         self.sex = subject.sex
-        self.named, self.prompt = named_in(prompt), prompt.lower()
+        self.prompt = prompt.lower()
+        self.named, absent = named_in(prompt)
+        allowed = [wearable for wearable in WEARABLES if wearable.slot == "skin" or wearable.name not in absent]
+        self.options = {slot: [wearable.name for wearable in allowed if wearable.slot == slot] for slot in SLOTS}
         self.evaluations = 0
         self.margin = 0.0
 
@@ -179,8 +180,8 @@ class _Search:
         outfit = Outfit(())
         drawn = int(torch.randint(3, (1,), generator=self.generator))
         hidden = REPLACED_BY_ONE_PIECE if drawn == 0 else ("full",)
-        for slot in (slot for slot in STAPLES if slot not in hidden):
-            options = [wearable.name for wearable in WEARABLES if wearable.slot == slot]
+        for slot in (slot for slot in STAPLES if slot not in hidden and self.options[slot]):
+            options = self.options[slot]
             names = tuple({"skin": SKIN_COLORS, "hair": HAIR_COLORS}.get(slot, colors_of(slot)))
             draws = torch.randint(1 << 30, (2,), generator=self.generator).tolist()
             outfit = outfit.put(slot, Worn(options[draws[0] % len(options)], names[draws[1] % len(names)]))
@@ -210,12 +211,12 @@ class _Search:
         """
         candidates: list[Worn | None] = []
         screened = []
-        for wearable in (wearable for wearable in WEARABLES if wearable.slot == slot):
-            worn = [Worn(wearable.name, name) for name in colors_of(slot)]
+        for wearable in self.options[slot]:
+            worn = [Worn(wearable, name) for name in colors_of(slot)]
             costs = torch.tensor([self._cost(one, slot) for one in worn])
             candidates += worn
             screened.append(self._screen(outfit, slot, worn) - costs)
-        ranked = torch.cat(screened).argsort(descending=True, stable=True).tolist()
+        ranked = torch.cat(screened).argsort(descending=True, stable=True).tolist() if screened else []
         finalists = [candidates[index] for index in ranked[: self.config.finalists]]
         if outfit.get(slot) is not None and slot not in REQUIRED:
             finalists.append(None)
@@ -260,8 +261,11 @@ class _Search:
             bare.put("top", Worn(top, piece.color)).put("bottom", Worn(bottom, color))
             for top in ("long-sleeved shirt", "t-shirt")
             for bottom in ("trousers", "shorts")
+            if top in self.options["top"] and bottom in self.options["bottom"]
             for color in colors_of("bottom")
         ]
+        if not pairs:
+            return outfit, score
         screened = self._scores(pairs, SCREENING["body"])
         best = screened.argsort(descending=True, stable=True)[: self.config.finalists].tolist()
         scores = self._scores([pairs[index] for index in best], self.every_view)

@@ -23,7 +23,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, draw_views, scoring_views
 
 NAME = "texturing"
-VERSION = 4
+VERSION = 5
 logger = logging.getLogger(__name__)
 
 __all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "run"]

@@ -400,17 +400,15 @@ WORDS: dict[str, tuple[str, ...]] = {
     "face mask": ("surgical mask",),
 }
 """What prompts call a wearable besides its name; the plural in s is understood."""
+_WITHOUT = r"(\b(?:no|not|without)\s+(?:an?\s+|any\s+)?)?"
 
 
-def named_in(prompt: str) -> frozenset[str]:
-    """Return the wearables that a prompt names, other than as what is not worn ("without a hat")."""
-    lowered = prompt.lower()
-    return frozenset(
-        wearable.name for wearable in WEARABLES if _names((wearable.name, *WORDS.get(wearable.name, ())), lowered)
-    )
-
-
-def _names(words: tuple[str, ...], prompt: str) -> bool:
-    either = "|".join(re.escape(word) for word in words)
-    absent = r"(\b(?:no|not|without)\s+(?:an?\s+|any\s+)?)?"
-    return any(match[1] is None for match in re.finditer(rf"{absent}\b(?:{either})s?\b(?!-)", prompt))
+def named_in(prompt: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the wearables that a prompt names, and those that it says are not worn ("without a hat")."""
+    named: set[str] = set()
+    absent: set[str] = set()
+    for wearable in WEARABLES:
+        either = "|".join(re.escape(word) for word in (wearable.name, *WORDS.get(wearable.name, ())))
+        for found in re.finditer(rf"{_WITHOUT}\b(?:{either})s?\b(?!-)", prompt.lower()):
+            (named if found[1] is None else absent).add(wearable.name)
+    return frozenset(named), frozenset(absent - named)

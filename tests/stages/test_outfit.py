@@ -108,17 +108,18 @@ def test_every_slot_has_colours():
 
 
 @pytest.mark.parametrize(
-    ("prompt", "named"),
+    ("prompt", "named", "absent"),
     [
-        ("a woman in a green dress", {"dress"}),
-        ("Jeans and black BOOTS, a bearded man with glasses", {"trousers", "boots", "beard", "sunglasses"}),
-        ("a knight with a helmet and no cape", {"helmet"}),
-        ("a man in a tie-dye shirt without a hat", set()),
-        ("a captain dressed in white", set()),
+        ("a woman in a green dress", {"dress"}, set()),
+        ("Jeans and black BOOTS, a bearded man with glasses", {"trousers", "boots", "beard", "sunglasses"}, set()),
+        ("a knight with a helmet and no cape", {"helmet"}, {"cape"}),
+        ("a man in a tie-dye shirt without a hat", set(), {"hat"}),
+        ("a captain dressed in white", set(), set()),
+        ("no hat but a red hat", {"hat"}, set()),
     ],
 )
-def test_a_prompt_names_what_is_worn(prompt, named):
-    assert named_in(prompt) == named
+def test_a_prompt_names_what_is_worn_and_what_is_not(prompt, named, absent):
+    assert named_in(prompt) == (named, absent)
 
 
 def test_other_words_are_for_wearables():

@@ -83,6 +83,20 @@ def test_what_a_prompt_names_needs_no_gain(search_for):
     assert search._cost(Worn("long hair", "brown"), "hair") < search._cost(Worn("short hair", "brown"), "hair")
 
 
+def test_what_a_prompt_says_is_not_worn_is_never_tried(search_for):
+    dressed = TWO_PIECES.put("feet", Worn("boots", "black"))
+    search = search_for(dressed, "a man without boots and without a long-sleeved shirt or skin")
+    assert "boots" not in search.options["feet"]
+    assert search.options["skin"]
+    found = search.run()[0]
+    assert all(one.wearable not in ("boots", "long-sleeved shirt") for one in found.worn)
+
+
+def test_a_slot_of_which_nothing_is_allowed_stays_empty(search_for):
+    search = search_for(TWO_PIECES.put("feet", Worn("boots", "black")), "no boots, no shoes")
+    assert search.run()[0].get("feet") is None
+
+
 def test_a_colour_that_the_prompt_gives_to_hair_or_skin_is_no_longer_unusual(search_for):
     search = search_for(TWO_PIECES, "a woman with long green hair in a blue dress")
     search.margin = 1.0
