@@ -38,7 +38,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 5
+VERSION = 6
 FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55
@@ -200,6 +200,7 @@ def run(
             posed,
             frame_scores,
             authored=motion.authored,
+            seed_diversity=motion.diversity,
         ),
         versions=versions(),
         weights=weights,

@@ -27,7 +27,7 @@ from avatar_core.stages.candidate_poses import CandidatePoses
 from avatar_core.stages.motion_generators import Config, Draft, Problem, make_generator
 
 NAME = "motion"
-VERSION = 4
+VERSION = 5
 logger = logging.getLogger(__name__)
 
 __all__ = ["NAME", "VERSION", "Config", "Motion", "finish", "run"]
@@ -53,6 +53,8 @@ class Motion:
     """Each step's number, loss and parts of the loss before weighting, as means over the starts."""
     authored: bool = False
     """Whether a candidate pose or a start comes from key poses that this project wrote, not from motion capture."""
+    diversity: float = 0.0
+    """Mean distance of joints in metres between the motions that several seeds start from; 0 where none is drawn."""
     loops: bool = False
     """Whether the frame after the last is the first one again, but for the pelvis's travel."""
     fps: int = FPS
@@ -66,6 +68,7 @@ class Motion:
             "score": self.score,
             "starts": self.starts,
             "authored": self.authored,
+            "diversity": self.diversity,
             "loops": self.loops,
             "history": self.history,
             "fps": self.fps,
@@ -147,6 +150,7 @@ def finish(drafts: list[Draft], rest_joints: Tensor, config: Config) -> Motion:
         score=sum(draft.score for draft in drafts) / len(drafts),
         starts=tuple(draft.start for draft in drafts),
         history=[entry for draft in drafts for entry in draft.history],
+        diversity=sum(draft.diversity for draft in drafts) / len(drafts),
         loops=config.loop,
     )
 

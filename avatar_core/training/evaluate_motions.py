@@ -27,6 +27,7 @@ from avatar_core.priors.foot_contacts import foot_skate
 from avatar_core.priors.joint_angles import violation_share
 from avatar_core.priors.kinematics import forward_kinematics, stand
 from avatar_core.priors.motion_data import MotionData, load_motion_folder
+from avatar_core.priors.motion_diversity import diversity
 from avatar_core.priors.motion_vae import MotionVAE
 from avatar_core.priors.views import GreyViews
 from avatar_core.rigging.retarget import clip_joints, ground_facts, jerk, retarget
@@ -89,16 +90,6 @@ def wear(made: motion.Motion, context: StageContext) -> tuple[np.ndarray, dict[s
     }
 
 
-def diversity(motions: list[motion.Motion], rest_joints: Tensor) -> float:
-    """Mean distance in metres of the same joint in the same frame, about the pelvis, over all pairs of motions."""
-    joints = []
-    for made in motions:
-        rotations = axis_angle_to_matrix(made.poses)
-        joints.append(forward_kinematics(rotations, torch.zeros(len(rotations), 3), rest_joints))
-    pairs = [(a - b).norm(dim=-1).mean() for i, a in enumerate(joints) for b in joints[:i]]
-    return float(torch.stack(pairs).mean()) if pairs else 0.0
-
-
 def captured_skate(data: MotionData, word: str = "walking", frames: int = 60) -> float:
     """Mean skate in millimetres a frame of captured clips whose label begins with `word`, on the data's skeleton."""
     rest = torch.from_numpy(data.rest_joints)
@@ -131,7 +122,7 @@ def evaluate(
                 score_before=first.score_before, score=first.score, authored=first.authored, seconds=seconds, **measured
             )
             report.setdefault(method, {})[prompt] = asdict(facts) | {
-                "diversity_m": diversity([one for one, _ in made], rest)
+                "diversity_m": diversity(axis_angle_to_matrix(torch.stack([one.poses for one, _ in made])), rest)
             }
             logger.info("%-14s %-24s %s", method, prompt, facts)
             moments = [int(index) for index in np.linspace(0.05, 0.95, FRAMES) * (len(posed) - 1)]

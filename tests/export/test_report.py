@@ -51,6 +51,7 @@ PARTS = {
         self_penetration_m=0.0,
         joint_limit_violations=0.0,
         jerk_m_s3=20.0,
+        seed_diversity_m=0.05,
         frame_scores=(0.3, 0.4),
     ),
     "versions": {"python": "3"},

@@ -50,6 +50,14 @@ def test_a_motion_starts_at_the_origin_facing_forward_on_the_ground(result):
     assert 0.3 < result.translation[:, 1].max() < 2.2
 
 
+def test_how_far_seeds_differ_is_told(candidates, context, result):
+    assert result.diversity > 0
+    alike = motion.run(candidates, PROMPT, config=QUICK.model_copy(update={"variety": 0.0}), seed=0, context=context)
+    assert alike.diversity == 0
+    random = QUICK.model_copy(update={"search": False})
+    assert motion.run(candidates, PROMPT, config=random, seed=0, context=context).diversity > 0.02
+
+
 def test_optimising_lowers_the_loss_and_nears_the_candidates(candidates, context):
     config = QUICK.model_copy(update={"steps": 25, "clip_weight": 0.0, "learning_rate": 0.03})
     history = motion.run(candidates, PROMPT, config=config, seed=0, context=context).history
@@ -100,6 +108,7 @@ def test_a_killed_motion_goes_on_exactly(candidates, context, result, tmp_path):
     assert torch.equal(again.poses, result.poses)
     assert torch.equal(again.translation, result.translation)
     assert again.history == result.history
+    assert again.diversity == result.diversity
 
 
 def test_the_three_generators_make_three_motions(candidates, context, result):

@@ -82,6 +82,8 @@ class Draft:
     """The same of the result."""
     start: int
     """Place of the codebook entry that it started from; -1 where there was none."""
+    diversity: float = 0.0
+    """Mean distance of joints in metres between the motions that several seeds start from."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Each step's number, loss and parts of the loss before weighting."""
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from avatar_core.errors import DivergenceError
 from avatar_core.priors.features import codebook_features
+from avatar_core.priors.motion_diversity import diversity
 from avatar_core.priors.motion_editing import OVERLAP, Sequence, join
 from avatar_core.priors.motion_objective import movement, pose_loss, pose_vectors, seam_loss
 from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE
@@ -19,6 +20,8 @@ from avatar_core.seeds import torch_generator
 from avatar_core.stages.motion_generators.base import Draft, Problem
 from avatar_core.stages.motion_generators.config import Config
 
+SEEDS = 8
+"""Seeds whose starts are compared, to tell how far the motions of a prompt differ."""
 POOL = 32
 """Best entries of the codebook among which a longer motion's later windows are sought."""
 
@@ -33,6 +36,7 @@ class LatentMotion:
         self._windows = max(1, math.ceil((config.frames - OVERLAP) / (window - OVERLAP)))
         self.step = 0
         self.history: list[dict[str, float]] = []
+        self._diversity = 0.0
 
     @property
     def steps(self) -> int:
@@ -46,14 +50,24 @@ class LatentMotion:
             context, book = problem.context, MotionCodebook.load()
             features = codebook_features("motion", context.encoder, context.body, progress=context.progress)
             total = search(problem.vae, book, features, problem.view, problem.vectors, problem.target, config)
+            others = torch.randn(SEEDS, len(total), generator=torch_generator(self._seed, "motion", "diversity"))
+            self._compare(book.latents[(total + config.variety * others).argmax(1)])
             generator = torch_generator(self._seed, "motion", "variety")
             total = total + config.variety * torch.randn(len(total), generator=generator)
             self._entries = followed(problem.vae, book.latents, total, config.starts, self._windows)
             self._start_from(book.latents[self._entries])
             return
         self._entries = torch.full((config.starts, self._windows), -1)
+        generator = torch_generator(self._seed, "motion", "diversity")
+        self._compare(torch.randn(SEEDS, problem.vae.config.latent, generator=generator))
         generator = torch_generator(self._seed, "motion", "start")
         self._start_from(torch.randn(*self._entries.shape, problem.vae.config.latent, generator=generator))
+
+    @torch.no_grad()
+    def _compare(self, latents: Tensor) -> None:
+        """Tell how far the motions of latents (n, 256), each another seed's start, differ."""
+        vae = self._problem.vae
+        self._diversity = diversity(vae.decode(latents.to(vae.mean.device))[0], vae.rest_joints)
 
     def _start_from(self, origin: Tensor) -> None:
         self._origin = origin.to(self._problem.context.device)
@@ -131,6 +145,7 @@ class LatentMotion:
             "latent": self._latent.detach(),
             "optimizer": self._optimizer.state_dict(),
             "history": self.history,
+            "diversity": self._diversity,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -141,6 +156,7 @@ class LatentMotion:
             self._latent.copy_(state["latent"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.history, self.step = state["history"], len(state["history"])
+        self._diversity = state["diversity"]
 
     @torch.no_grad()
     def result(self) -> Draft:
@@ -160,6 +176,7 @@ class LatentMotion:
             float(before[best % count]),
             float(scores[best]),
             int(self._entries[best % count, 0]),
+            self._diversity,
             self.history,
         )
 
