@@ -13,7 +13,7 @@ from avatar_core.errors import ArtifactError
 from avatar_core.fields.base_layer import BaseLayer
 from avatar_core.fields.body_sdf import BodySdf, sample_body_sdf
 from avatar_core.fields.body_surface import BodySurface, Closest, outer_faces
-from avatar_core.fields.garment_volume import joined
+from avatar_core.fields.garment_volume import cloth_share, joined, volume_box
 from avatar_core.fields.hash_encoding import HashEncoding
 from avatar_core.fields.hash_layout import HashConfig
 
@@ -38,6 +38,10 @@ class FieldConfig(BaseModel):
     """Cell of the grid that holds the body's own distance inside loops, metres."""
     band: float = Field(0.12, gt=0)
     """Distances are clamped to this, and the field's box reaches this far beyond the body, metres."""
+    headroom: float = Field(0.24, ge=0)
+    """How much farther the learned grids reach above the body, for hats and hair, metres."""
+    legroom: float = Field(0.12, ge=0)
+    """How much farther they reach behind it, for skirts, metres."""
     outward: float = Field(0.035, gt=0)
     """How far the surface can grow beyond the body, metres."""
     inward: float = Field(0.012, gt=0)
@@ -74,7 +78,9 @@ class AvatarField(nn.Module):
         self._dressed_sdf: BodySdf | None = None
         self._lower = (surface.vertices.amin(0) - config.band).tolist()
         self._upper = (surface.vertices.amax(0) + config.band).tolist()
-        box = tuple(self._lower), tuple(self._upper)
+        x, y, z = self._lower
+        right, top, front = self._upper
+        box = (x, y, z - config.legroom), (right, top + config.headroom, front)
         self.geometry_encoding = HashEncoding(config.geometry, *box, generator)
         self.geometry_head = _head(self.geometry_encoding.width, config.hidden, 1, generator)
         self.color_encoding = HashEncoding(config.color, *box, generator)
@@ -84,9 +90,14 @@ class AvatarField(nn.Module):
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
-        """Lowest and highest corner (3,) of the box in which the field is defined, metres, bind pose."""
+        """Lowest and highest corner (3,) of a box that holds the surface, whatever it learns, metres, bind pose."""
         device = self.surface.vertices.device
-        return torch.tensor(self._lower, device=device), torch.tensor(self._upper, device=device)
+        lower, upper = torch.tensor(self._lower, device=device), torch.tensor(self._upper, device=device)
+        if not len(self.base.volumes):
+            return lower, upper
+        low, high = volume_box(self.base.volumes)
+        room = 2.0 * self.config.outward
+        return torch.minimum(lower, low.amin(0) - room), torch.maximum(upper, high.amax(0) + room)
 
     @property
     def body_sdf(self) -> BodySdf:
@@ -102,17 +113,13 @@ class AvatarField(nn.Module):
         if not self.base.worn:
             return self.body_sdf
         if self._dressed_sdf is None:
-            self._dressed_sdf = self.body_sdf.offset(self._thickness_at, DRESSED_REACH).joined(
-                self.base.volumes
-            )
+            self._dressed_sdf = self.body_sdf.offset(self._thickness_at, DRESSED_REACH).joined(self.base.volumes)
         return self._dressed_sdf
 
     def _thickness_at(self, points: Tensor) -> Tensor:
         return self.base.offset(self.surface, self.surface.closest(points, self.config.band))
 
-    def dress(
-        self, membership: Tensor, colors: Tensor, thickness: Tensor, volumes: Tensor | None = None
-    ) -> None:
+    def dress(self, membership: Tensor, colors: Tensor, thickness: Tensor, volumes: Tensor | None = None) -> None:
         """Divide the body into regions of a base colour and a thickness; see `BaseLayer.set_regions`."""
         self.base.set_regions(membership, colors, thickness, volumes)
         self._dressed_sdf = None
@@ -120,8 +127,8 @@ class AvatarField(nn.Module):
     def sdf(self, points: Tensor) -> Tensor:
         """Signed distance (N,) in metres at `points` (N, 3): the body's exact one, what is worn, the residual.
 
-        Negative inside, clamped to ±band before the residual. Differentiable in the residual; for extraction,
-        at about 3 µs a point on a CPU core. The sign is that of the offset along the smooth normal near the
+        Negative inside, clamped to ±band before the residual; skirts are hollow. Differentiable in the residual; for
+        extraction, at about 3 µs a point on a CPU core. The sign is that of the offset along the smooth normal near the
         surface and the grid's elsewhere.
         """
         closest = self.surface.closest(points, self.config.band)
@@ -130,11 +137,11 @@ class AvatarField(nn.Module):
         near = closest.distance < 1.5 * self.config.sdf_cell
         inside = torch.where(near, along, self.body_sdf.distance(points)) < 0
         signed = torch.where(inside, -closest.distance, closest.distance)
-        worn = joined(signed - self.base.offset(self.surface, closest), points, self.base.volumes)
+        worn = joined(signed - self.base.offset(self.surface, closest), points, self.base.volumes, hollow=True)
         return worn + self.residual(points)
 
     def sdf_sampled(self, points: Tensor) -> Tensor:
-        """Like `sdf` with the body's part from the grid: for loops, and differentiable in the points too."""
+        """Like `sdf` with the body's part from the grid, skirts solid: for loops, differentiable in points too."""
         return self.dressed_sdf.distance(points) + self.residual(points)
 
     def residual(self, points: Tensor) -> Tensor:
@@ -157,11 +164,11 @@ class AvatarField(nn.Module):
         values = self.residual(around).reshape(-1, 4)
         slope = (values[:, :, None] * offsets).sum(1) / (4.0 * step * step)
         laplacian = (values.mean(1) - self.residual(points)) * (2.0 / (step * step))
-        return self._base_gradient(around, closest) + slope, laplacian
+        return self._base_gradient(points, around, closest) + slope, laplacian
 
     @torch.no_grad()
-    def _base_gradient(self, around: Tensor, closest: Closest) -> Tensor:
-        """Unit gradient (N, 3) before anything learned, given the four points (4 N, 3) around each.
+    def _base_gradient(self, points: Tensor, around: Tensor, closest: Closest) -> Tensor:
+        """Unit gradient (N, 3) at `points` (N, 3) before anything learned, given the four points (4 N, 3) around each.
 
         Bare skin takes the mesh's smooth normals, finer than the grid; what stands off the body takes the
         grid's, which has no toes under its shoes.
@@ -172,6 +179,8 @@ class AvatarField(nn.Module):
         values = self.dressed_sdf.distance(around).view(-1, 4)
         grid = nn.functional.normalize(values @ values.new_tensor(TETRAHEDRON), dim=1)
         worn = (self.base.offset(self.surface, closest) / CLOTH_THICKNESS).clamp(0.0, 1.0)
+        if len(self.base.volumes):
+            worn = torch.maximum(worn, cloth_share(points, closest.distance, self.base.volumes).amax(1))
         return nn.functional.normalize(torch.lerp(mesh, grid, worn[:, None]), dim=1)
 
     def color(self, points: Tensor) -> Tensor:
@@ -206,32 +215,22 @@ class AvatarField(nn.Module):
         try:
             config = FieldConfig.model_validate_json(bytes(state["config"].tolist()))
         except (KeyError, ValueError) as error:
-            raise ArtifactError(
-                f"the field's state holds no valid config ({error}); run its stage again"
-            ) from error
+            raise ArtifactError(f"the field's state holds no valid config ({error}); run its stage again") from error
         surface = BodySurface(body.shape(betas).vertices, outer_faces(body))
         body_sdf = BodySdf.from_tensors(state)
-        field = cls(
-            surface, config, body_sdf=None if body_sdf is None else body_sdf.to(surface.vertices.device)
-        )
+        field = cls(surface, config, body_sdf=None if body_sdf is None else body_sdf.to(surface.vertices.device))
         field.load(state)
         return field
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take over learned tensors from `state()`; raises ArtifactError when names or shapes differ."""
-        own = {
-            name: value
-            for name, value in state.items()
-            if name != "config" and not name.startswith("body_sdf.")
-        }
+        own = {name: value for name, value in state.items() if name != "config" and not name.startswith("body_sdf.")}
         try:
             self.base.resize(len(own["base.logits"]), len(own["base.volumes"]))
             self.load_state_dict(own)
             self._dressed_sdf = None
         except (KeyError, RuntimeError) as error:
-            raise ArtifactError(
-                f"the field's state does not fit this body ({error}); run its stage again"
-            ) from error
+            raise ArtifactError(f"the field's state does not fit this body ({error}); run its stage again") from error
 
 
 def _head(inputs: int, hidden: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from avatar_core.errors import BodyError
 from avatar_core.fields.body_surface import BodySurface, Closest
-from avatar_core.fields.garment_volume import PARAMETERS, check_cones, cloth_share
+from avatar_core.fields.garment_volume import PARAMETERS, check_volumes, cloth_share
 
 NEUTRAL = (0.66, 0.55, 0.48)
 """Albedo before anything is learned: between grey and skin, so that no prompt starts far away."""
@@ -43,13 +43,11 @@ class BaseLayer(nn.Module):
         self.logits = nn.Parameter(torch.logit(torch.tensor([NEUTRAL] * regions, device=device)))
         self.anchor = self.logits.detach().clone()
 
-    def set_regions(
-        self, membership: Tensor, colors: Tensor, thickness: Tensor, volumes: Tensor | None = None
-    ) -> None:
+    def set_regions(self, membership: Tensor, colors: Tensor, thickness: Tensor, volumes: Tensor | None = None) -> None:
         """Divide the body into R regions.
 
         membership: (V, R) shares that a vertex has in the regions, rows sum to one; colors: (R, 3) in [0, 1];
-        thickness: (R,) how far each stands off the body, metres; volumes: (M, 11) what skirts enclose (see
+        thickness: (R,) how far each stands off the body, metres; volumes: (M, 12) what stands away from the body (see
         `garment_volume`).
         Raises BodyError when the sizes do not fit the body.
         """
@@ -60,7 +58,7 @@ class BaseLayer(nn.Module):
                 f"do not fit a body of {len(self.membership)} vertices; give a row a vertex and a column a colour"
             )
         volumes = torch.zeros(0, len(PARAMETERS)) if volumes is None else volumes
-        check_cones(volumes, len(colors))
+        check_volumes(volumes, len(colors))
         self.resize(len(colors), len(volumes))
         with torch.no_grad():
             # Half precision is what the artifact holds: a loaded field is the same field.

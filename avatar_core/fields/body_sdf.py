@@ -11,7 +11,7 @@ from torch import Tensor
 
 from avatar_core.errors import BodyError
 from avatar_core.fields.body_surface import BodySurface
-from avatar_core.fields.garment_volume import joined
+from avatar_core.fields.garment_volume import joined, volume_box
 
 NEAR_CELLS = 1.8
 """Grid points closer to the surface than this many cells get their sign from a winding number each."""
@@ -54,9 +54,7 @@ class BodySdf:
         """
         every_other = self.values[::2, ::2, ::2]
         near = every_other.abs() < reach + 4.0 * self.cell
-        points = near.nonzero().flip(1).to(torch.float32) * (2.0 * self.cell) + self.values.new_tensor(
-            self.lower
-        )
+        points = near.nonzero().flip(1).to(torch.float32) * (2.0 * self.cell) + self.values.new_tensor(self.lower)
         offsets = torch.zeros_like(every_other)
         offsets[near] = thickness(points)
         fine = torch.nn.functional.interpolate(
@@ -64,21 +62,38 @@ class BodySdf:
         )
         return BodySdf(self.values - fine[0, 0], self.lower, self.cell, self.band)
 
-    def joined(self, cones: Tensor) -> "BodySdf":
-        """Return the grid of the union with garment volumes (M, 11), see `garment_volume`."""
-        if not len(cones):
+    def joined(self, volumes: Tensor) -> "BodySdf":
+        """Return the grid of the union with garment volumes (M, 12), see `garment_volume`; larger where needed."""
+        if not len(volumes):
             return self
-        sizes = reversed(self.values.shape)
-        axes = [
-            low + self.cell * torch.arange(size, device=self.values.device)
-            for low, size in zip(self.lower, sizes)
-        ]
-        layers = []
-        for z, values in zip(axes[2], self.values):
-            y, x = torch.meshgrid(axes[1], axes[0], indexing="ij")
-            points = torch.stack([x, y, z.expand_as(x)], dim=-1).reshape(-1, 3)
-            layers.append(joined(values.reshape(-1), points, cones).view_as(values))
-        return BodySdf(torch.stack(layers), self.lower, self.cell, self.band)
+        low, high = (corner.cpu() for corner in volume_box(volumes))
+        grid = self._holding(low.amin(0) - self.band, high.amax(0) + self.band)
+        # A volume changes nothing farther from it than the distances that the grid holds.
+        for index in range(len(volumes)):
+            grid._join(volumes[index : index + 1], low[index] - self.band, high[index] + self.band)
+        return grid
+
+    def _holding(self, low: Tensor, high: Tensor) -> "BodySdf":
+        """A copy that reaches at least from `low` to `high` (3,), by whole cells in which nothing is near."""
+        before = [max(0, math.ceil((own - float(new)) / self.cell)) for own, new in zip(self.lower, low)]
+        after = [max(0, math.ceil((float(new) - own) / self.cell)) for own, new in zip(self.upper, high)]
+        pads = [count for pair in zip(before, after) for count in pair]
+        values = torch.nn.functional.pad(self.values, pads, value=self.band)
+        x, y, z = (own - count * self.cell for own, count in zip(self.lower, before))
+        return BodySdf(values, (x, y, z), self.cell, self.band)
+
+    def _join(self, volumes: Tensor, low: Tensor, high: Tensor) -> None:
+        """Join volumes in place, within the box from `low` to `high` (3,)."""
+        axes, slices = [], []
+        for axis, size in enumerate(reversed(self.values.shape)):
+            first = max(0, math.floor((float(low[axis]) - self.lower[axis]) / self.cell))
+            last = min(size, math.ceil((float(high[axis]) - self.lower[axis]) / self.cell) + 1)
+            slices.append(slice(first, last))
+            axes.append(self.lower[axis] + self.cell * torch.arange(first, last, device=self.values.device))
+        part = self.values[tuple(reversed(slices))]
+        z, y, x = torch.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
+        points = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+        part.copy_(joined(part.reshape(-1), points, volumes).view_as(part))
 
     def half_precision(self) -> "BodySdf":
         """Round to what an artifact holds, so that a sampled and a loaded field are the same field."""
@@ -126,9 +141,7 @@ def sample_body_sdf(surface: BodySurface, *, cell: float, band: float) -> BodySd
     return BodySdf(torch.where(inside, -values, values), tuple(lower), cell, band)
 
 
-def _near_mask(
-    surface: BodySurface, lower: list[float], sizes: list[int], cell: float, band: float
-) -> Tensor:
+def _near_mask(surface: BodySurface, lower: list[float], sizes: list[int], cell: float, band: float) -> Tensor:
     """(Z, Y, X) bool: corners that can lie within `band` of the surface, by distances on a coarser grid."""
     steps = [(size - 1) // COARSE_STEP for size in sizes]
     axes = [

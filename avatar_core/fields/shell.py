@@ -8,7 +8,7 @@ from torch import Tensor
 
 from avatar_core.fields.avatar_field import AvatarField
 from avatar_core.fields.body_surface import BodySurface
-from avatar_core.fields.garment_volume import cone_meshes
+from avatar_core.fields.garment_volume import volume_meshes
 from avatar_core.rendering.cameras import Cameras
 from avatar_core.rendering.rasterizer import MeshRays
 
@@ -17,8 +17,8 @@ PROBES = 24
 
 DEEP = 0.03
 """Distance below the surface, before anything learned, at which a ray has gone far enough, metres."""
-LONGEST, LONGEST_HANGING = 0.36, 0.9
-"""Longest stretch that is looked at on one ray, metres: over bare bodies, and where a skirt stands off the legs."""
+LONGEST, LONGEST_LOOSE = 0.36, 0.9
+"""Longest stretch that is looked at on one ray, metres: over bare bodies, and where a skirt or a hat stands off it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Shell:
         outward: distance of the shell's outer wall from the body, metres.
         inward: how far below the body's surface rays are sampled, metres.
         reach: distance from the surface, before anything learned, beyond which nothing is sampled, metres.
-        volumes: (M, 11) what is worn away from the body (see `garment_volume`), walled in too.
+        volumes: (M, 12) what is worn away from the body (see `garment_volume`), walled in too.
         longest: longest stretch sampled on a ray that grazes the shell, metres.
     """
 
@@ -74,15 +74,13 @@ class Shell:
         self._body = MeshRays(surface.vertices, surface.faces)
         vertices, faces = surface.vertices + outward * surface.normals, surface.faces
         if volumes is not None and len(volumes):
-            around, sides = cone_meshes(volumes, outward)
+            around, sides = volume_meshes(volumes, outward)
             faces = torch.cat([faces, sides + len(vertices)])
             vertices = torch.cat([vertices, around])
         self._wall = MeshRays(vertices, faces)
 
     @torch.no_grad()
-    def rays(
-        self, cameras: Cameras, distance: Callable[[Tensor], Tensor], jitter: Tensor | None = None
-    ) -> ShellRays:
+    def rays(self, cameras: Cameras, distance: Callable[[Tensor], Tensor], jitter: Tensor | None = None) -> ShellRays:
         """Return the rays of `cameras` that come within `reach` of the surface, or hit the body.
 
         distance: signed distance (N,) in metres at points (N, 3) before anything learned.
@@ -140,7 +138,7 @@ def shell_of(field: AvatarField) -> Shell:
         inward=field.config.inward,
         reach=outward,
         volumes=field.base.volumes,
-        longest=LONGEST_HANGING if len(field.base.volumes) else LONGEST,
+        longest=LONGEST_LOOSE if len(field.base.volumes) else LONGEST,
     )
 
 

@@ -13,6 +13,8 @@ from avatar_core.errors import BodyError
 from avatar_core.rigging.closest import closest_points
 
 INFLUENCES = 4
+NEAREST = 0.0005
+"""Neighbours nearer than this count no more than at this distance, metres."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,20 @@ class Skin:
         return matrix
 
 
+@dataclass(frozen=True)
+class LoosePart:
+    """What stands away from the body and follows it in a way of its own."""
+
+    share: NDArray[np.floating]
+    """(V,) in [0, 1]: how much each vertex of the mesh belongs to it."""
+    weights: NDArray[np.floating]
+    """(V, J) the weights that its vertices have, rows sum to 1."""
+
+
+TIGHT, LOOSE = 0.015, 0.06
+"""Distances from the body up to which a loose part still moves with the closest skin, and from which it is free."""
+
+
 def transfer_weights(
     vertices: NDArray[np.floating],
     normals: NDArray[np.floating],
@@ -45,6 +61,7 @@ def transfer_weights(
     *,
     smoothing: int = 3,
     turn_penalty: float = 0.03,
+    loose: Sequence[LoosePart] = (),
 ) -> Skin:
     """Skin a mesh by the closest points of a skinned body in the same pose.
 
@@ -57,6 +74,7 @@ def transfer_weights(
         body_weights: (B, J), rows sum to 1.
         smoothing: rounds of averaging over neighbouring vertices.
         turn_penalty: see `closest_points`.
+        loose: what stands away from the body; where parts overlap, the later one counts more.
     Raises:
         BodyError: the body's weights and vertices do not match, or it has more joints than a byte can name.
     """
@@ -68,21 +86,41 @@ def transfer_weights(
     found = closest_points(vertices, normals, body_vertices, body_faces, turn_penalty=turn_penalty)
     corner_weights = np.asarray(body_weights, dtype=np.float64)[body_faces[found.face]]
     weights = (found.barycentric[..., None] * corner_weights).sum(axis=1)
-    return strongest(smooth(weights, faces, rounds=smoothing))
+    free = np.clip((found.distance - TIGHT) / (LOOSE - TIGHT), 0.0, 1.0)
+    for part in loose:
+        share = (free * part.share)[:, None]
+        weights = (1.0 - share) * weights + share * part.weights
+    return strongest(smooth(weights, vertices, faces, rounds=smoothing))
 
 
-def smooth(weights: NDArray[np.float64], faces: NDArray[np.integer], *, rounds: int) -> NDArray[np.float64]:
+def smooth(
+    weights: NDArray[np.float64], vertices: NDArray[np.floating], faces: NDArray[np.integer], *, rounds: int
+) -> NDArray[np.float64]:
     """Average weights (V, J) `rounds` times, half with the mean of the neighbours over faces (F, 3)."""
     if rounds == 0:
         return weights
-    first, second = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
-    rows, columns = np.concatenate([first, second]), np.concatenate([second, first])
-    links = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(weights), len(weights)))
-    links.data[:] = 1.0
-    degree = np.maximum(np.asarray(links.sum(axis=1)), 1.0)
+    mean = neighbour_mean(mesh_edges(faces), vertices)
     for _ in range(rounds):
-        weights = 0.5 * weights + 0.5 * (links @ weights) / degree
+        weights = 0.5 * weights + 0.5 * (mean @ weights)
     return weights
+
+
+def mesh_edges(faces: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return each edge of faces (F, 3) once: (E, 2) vertices, rising."""
+    return np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+
+
+def neighbour_mean(edges: NDArray[np.integer], vertices: NDArray[np.floating]) -> csr_matrix:
+    """Return the (V, V) matrix that averages over the neighbours along edges (E, 2); zero rows where there are none.
+
+    Near ones count more, by the inverse of their distance: what varies evenly over the surface stays as it is,
+    however uneven the mesh.
+    """
+    near = 1.0 / (np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1) + NEAREST)
+    rows, columns = np.concatenate([edges, edges[:, ::-1]]).T
+    near = np.concatenate([near, near])
+    total = np.bincount(rows, near, minlength=len(vertices))
+    return csr_matrix((near / total[rows], (rows, columns)), shape=(len(vertices), len(vertices)))
 
 
 def strongest(weights: NDArray[np.floating]) -> Skin:
@@ -125,7 +163,7 @@ def edge_stretch(
     Returns:
         (E,) ratios; edges under a millimetre are measured as if a millimetre longer.
     """
-    edges = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    edges = mesh_edges(faces)
     slack = 1e-3
     rest = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=-1) + slack
     worst = np.zeros(len(edges))

@@ -28,17 +28,19 @@ from avatar_core.export.report import (
     motion_facts,
     skin_facts,
 )
+from avatar_core.rigging.relaxation import exercises, relaxed
 from avatar_core.rigging.retarget import RiggedClip, retarget
 from avatar_core.rigging.skinning import Skin, deform, transfer_weights
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.coarse_shape import CoarseShape
 from avatar_core.stages.export_scores import appearance_scores, motion_scores
+from avatar_core.stages.loose_parts import loose_parts
 from avatar_core.stages.motion import Motion
 from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 6
+VERSION = 7
 FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55
@@ -232,7 +234,9 @@ def build_avatar(textured: TexturedAvatar, motion: Motion, config: Config, conte
         body.faces.cpu().numpy(),
         rig.weights.cpu().numpy(),
         smoothing=config.skin_smoothing,
+        loose=loose_parts(rig, textured.volumes, textured.regions, mesh.vertices),
     )
+    skin = relaxed(skin, mesh.vertices, mesh.faces, exercises(rig))
     clip = retarget(
         body, rig, motion.poses, motion.translation, mesh.vertices, skin, fps=motion.fps, standing=motion.standing
     )

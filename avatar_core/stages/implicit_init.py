@@ -20,7 +20,7 @@ from avatar_core.seeds import torch_generator
 from avatar_core.stages.base import StageContext
 
 NAME = "implicit_init"
-VERSION = 1
+VERSION = 2
 
 
 class Config(BaseModel):
@@ -79,11 +79,7 @@ class ImplicitAvatar:
             tensors = load_file(folder / "implicit.safetensors")
             facts = json.loads((folder / "implicit.json").read_text(encoding="utf-8"))
             lower, upper = tensors["bounds"]
-            state = {
-                name.removeprefix("field."): value
-                for name, value in tensors.items()
-                if name.startswith("field.")
-            }
+            state = {name.removeprefix("field."): value for name, value in tensors.items() if name.startswith("field.")}
             return cls(tensors["betas"], state, (lower, upper), facts["mean_error"], facts["surface_error"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{folder} holds no implicit avatar ({error}); run {NAME} again") from error

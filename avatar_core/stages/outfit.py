@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage, Hang
+from avatar_core.stages.garment_shapes import Shape
+from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage
 
 RGB = tuple[float, float, float]
 Layer = tuple[int, RGB]
@@ -65,9 +66,7 @@ HIDDEN_BELOW = 0.08
 """A garment of which less than this part can be seen is not told of."""
 DERIVED = ("brows", "lips", "mouth line", "eyes", "irises", "pupils", "glints", "lashes")
 """Slots whose colours follow from skin and hair."""
-SLOTS: tuple[str, ...] = tuple(
-    dict.fromkeys(wearable.slot for wearable in WEARABLES if wearable.slot not in DERIVED)
-)
+SLOTS: tuple[str, ...] = tuple(dict.fromkeys(wearable.slot for wearable in WEARABLES if wearable.slot not in DERIVED))
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def thicknesses(layers: list[Layer]) -> Tensor:
     return torch.tensor([WEARABLES[index].thickness for index, _ in layers])
 
 
-def hangs(layers: list[Layer]) -> list[tuple[int, Hang]]:
-    """Return what hangs about the legs, each with the number of its layer."""
-    found = ((number, WEARABLES[index].hangs) for number, (index, _) in enumerate(layers))
-    return [(number, hang) for number, hang in found if hang is not None]
+def shapes(layers: list[Layer]) -> list[tuple[int, Shape]]:
+    """Return what stands away from the body, each with the number of its layer."""
+    found = ((number, WEARABLES[index].shape) for number, (index, _) in enumerate(layers))
+    return [(number, shape) for number, shape in found if shape is not None]

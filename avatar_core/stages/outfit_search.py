@@ -18,7 +18,6 @@ from torch import Tensor
 
 from avatar_core.bodies.base import BodyModel, ShapedBody
 from avatar_core.perception.encoder import Encoder
-from avatar_core.stages.hanging import hanging_volumes
 from avatar_core.stages.outfit import (
     HAIR_COLORS,
     REPLACED_BY_ONE_PIECE,
@@ -27,14 +26,16 @@ from avatar_core.stages.outfit import (
     Outfit,
     Worn,
     colors_of,
-    hangs,
     memberships,
+    shapes,
     thicknesses,
     visible,
 )
 from avatar_core.stages.outfit_views import OutfitViews
 from avatar_core.stages.texturing_views import Subject
-from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage, named_in
+from avatar_core.stages.wearable_words import named_in
+from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage, Wearable
+from avatar_core.stages.worn_volumes import worn_volumes
 
 REQUIRED = ("skin", "bottom")
 """Slots that are never empty."""
@@ -98,7 +99,7 @@ class DressedRegions:
     membership: Tensor  # (V, R) rows sum to one
     colors: Tensor  # (R, 3) in [0, 1]
     thickness: Tensor  # (R,) metres
-    volumes: Tensor  # (M, 10) what hangs about the legs, see garment_volume
+    volumes: Tensor  # (M, 12) what stands away from the body, see garment_volume
     score: float
     evaluations: int
 
@@ -141,10 +142,27 @@ def search_outfit(
         memberships(search.coverage, layers),
         torch.tensor([rgb for _, rgb in layers]),
         thicknesses(layers),
-        hanging_volumes(body, shaped, hangs(layers)),
+        worn_volumes(body, shaped, shapes(layers)),
         score,
         search.evaluations,
     )
+
+
+def options(named: frozenset[str], absent: frozenset[str]) -> dict[str, list[str]]:
+    """Return the wearables of each slot that a search may try for a prompt that names some and denies others.
+
+    A special kind ("pointed hat") is worn only where it is named, and then in the place of the plain one.
+    """
+    replaced = {wearable.like for wearable in WEARABLES if wearable.name in named} - named
+    denied = absent | {wearable.name for wearable in WEARABLES if wearable.like in absent}
+    out = denied | replaced
+
+    def allowed(wearable: Wearable) -> bool:
+        return wearable.slot == "skin" or (
+            wearable.name not in out and (wearable.like is None or wearable.name in named)
+        )
+
+    return {slot: [one.name for one in WEARABLES if one.slot == slot and allowed(one)] for slot in SLOTS}
 
 
 class _Search:
@@ -158,8 +176,7 @@ class _Search:
         self.sex = subject.sex
         self.prompt = prompt.lower()
         self.named, absent = named_in(prompt)
-        allowed = [wearable for wearable in WEARABLES if wearable.slot == "skin" or wearable.name not in absent]
-        self.options = {slot: [wearable.name for wearable in allowed if wearable.slot == slot] for slot in SLOTS}
+        self.options = options(self.named, absent)
         self.evaluations = 0
         self.margin = 0.0
 
@@ -238,7 +255,7 @@ class _Search:
         if worn is None:
             return self.margin * (slot in USUAL)
         named = worn.wearable in self.named
-        extra = 0 if named else (slot not in STAPLES) + (WEARABLES[INDEX[worn.wearable]].hangs is not None)
+        extra = 0 if named else (slot not in STAPLES) + (WEARABLES[INDEX[worn.wearable]].shape is not None)
         natural = {"skin": SKIN_COLORS, "hair": HAIR_COLORS, "beard": HAIR_COLORS}.get(slot)
         unusual = natural is not None and worn.color not in natural and not self._told(worn.color, slot)
         rare = worn.color in SHADES or (slot in COMMON and worn.color not in COMMON[slot])

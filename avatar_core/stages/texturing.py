@@ -23,15 +23,13 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, draw_views, scoring_views
 
 NAME = "texturing"
-VERSION = 5
+VERSION = 6
 logger = logging.getLogger(__name__)
 
 __all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "run"]
 
 
-def run(
-    avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, context: StageContext
-) -> TexturedAvatar:
+def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, context: StageContext) -> TexturedAvatar:
     """Optimise `avatar` towards the appearance `prompt`.
 
     First an outfit is searched for (discrete: what is worn and its colours), then field and colours are
@@ -59,17 +57,13 @@ def run(
 class _Work:
     """The state of one run: field, optimiser, history; everything else follows from the inputs."""
 
-    def __init__(
-        self, avatar: ImplicitAvatar, prompt: str, config: Config, seed: int, context: StageContext
-    ) -> None:
+    def __init__(self, avatar: ImplicitAvatar, prompt: str, config: Config, seed: int, context: StageContext) -> None:
         self.config, self.seed, self.context = config, seed, context
         self.betas, self.prompt = avatar.betas, prompt
         self.shaped = context.body.shape(avatar.betas.to(context.device))
         self.subject = Subject.of(context.body, self.shaped)
         prompts = appearance_prompts(prompt, self.subject.sex)
-        self.targets = context.encoder.encode_texts([prompts[kind] for kind in PROMPT_KINDS]).to(
-            context.device
-        )
+        self.targets = context.encoder.encode_texts([prompts[kind] for kind in PROMPT_KINDS]).to(context.device)
         self.field = avatar.field(context.body)
         self.sharpness = Sharpness(config.initial_sharpness).to(context.device)
         self.step = 0

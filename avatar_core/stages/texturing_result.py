@@ -38,6 +38,11 @@ class TexturedAvatar:
     regions: tuple[str, ...] = ()
     """Names of the wearables that the field's regions are, in their order; empty without a search."""
 
+    @property
+    def volumes(self) -> Tensor:
+        """What stands away from the body: (M, 12), see `garment_volume`."""
+        return self.state["base.volumes"]
+
     def field(self, body: BodyModel) -> AvatarField:
         """Rebuild the field over `body`; raises ArtifactError when it belongs to another body."""
         return AvatarField.from_state(body, self.betas.to(body.template.device), self.state)
@@ -70,6 +75,4 @@ class TexturedAvatar:
             state = {name.removeprefix("field."): value for name, value in tensors.items()}
             return cls(betas=betas, state=state, **(facts | {"regions": tuple(facts["regions"])}))
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            raise ArtifactError(
-                f"{folder} holds no textured avatar ({error}); run texturing again"
-            ) from error
+            raise ArtifactError(f"{folder} holds no textured avatar ({error}); run texturing again") from error

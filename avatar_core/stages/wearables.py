@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -21,6 +20,18 @@ from avatar_core.stages.body_chart import (
     TRUNK_METRES,
     BodyChart,
     all_of,
+)
+from avatar_core.stages.garment_shapes import (
+    AFRO,
+    BALL_GOWN,
+    BRIMMED_HAT,
+    KNEE_DRESS,
+    KNEE_SKIRT,
+    POINTED_HAT,
+    ROBE,
+    TOP_HAT,
+    WIDE_SKIRT,
+    Shape,
 )
 
 BORDER = 0.03
@@ -43,16 +54,6 @@ Cut = tuple[np.ndarray, float]
 
 
 @dataclass(frozen=True)
-class Hang:
-    """A skirt of some kind: from `waist` along the trunk (0 hip joints, 1 neck) to `hem` along the legs (0 hip joints,
-    1 knee, 2 ankle), at the hem `flare` times as wide as the legs need."""
-
-    waist: float
-    hem: float
-    flare: float
-
-
-@dataclass(frozen=True)
 class Wearable:
     """One kind of thing worn."""
 
@@ -62,8 +63,11 @@ class Wearable:
     cut: Callable[[BodyChart], Cut]
     thickness: float = 0.0
     """How far it stands off what is below, metres."""
-    hangs: Hang | None = None
-    """The volume that it encloses around the legs, if it does."""
+    shape: Shape | None = None
+    """What it encloses away from the body, if it does."""
+    like: str | None = None
+    """The plainer wearable that it is a kind of: flat-coloured views tell the two hardly apart, so only who is named
+    is worn."""
 
 
 class Coverage:
@@ -184,6 +188,10 @@ def _dress(chart: BodyChart) -> Cut:
     return _full_to(chart, 0.35, 0.95), BORDER
 
 
+def _ball_gown(chart: BodyChart) -> Cut:
+    return _full_to(chart, 0.35, 1.7), BORDER
+
+
 def _robe(chart: BodyChart) -> Cut:
     return _full_to(chart, 1.92, 1.8), BORDER
 
@@ -273,9 +281,7 @@ def _long_hair(chart: BodyChart) -> Cut:
 
 
 def _mustache(chart: BodyChart) -> Cut:
-    return all_of(
-        chart.head(), 0.033 - chart.aside, 0.008 - np.abs(chart.above + 0.060), chart.z - 0.1
-    ), FINE_BORDER
+    return all_of(chart.head(), 0.033 - chart.aside, 0.008 - np.abs(chart.above + 0.060), chart.z - 0.1), FINE_BORDER
 
 
 def _beard(chart: BodyChart) -> Cut:
@@ -339,12 +345,14 @@ WEARABLES: tuple[Wearable, ...] = (
     Wearable("underwear", "bottom", _underwear, 0.002),
     Wearable("shorts", "bottom", _shorts, 0.006),
     Wearable("trousers", "bottom", _trousers, 0.006),
-    Wearable("skirt", "bottom", _skirt, 0.006, Hang(0.12, 0.85, 1.45)),
+    Wearable("skirt", "bottom", _skirt, 0.006, KNEE_SKIRT),
+    Wearable("wide skirt", "bottom", _skirt, 0.006, WIDE_SKIRT, "skirt"),
     Wearable("tank top", "top", _tank_top, 0.003),
     Wearable("t-shirt", "top", _t_shirt, 0.005),
     Wearable("long-sleeved shirt", "top", _long_sleeved_shirt, 0.005),
-    Wearable("dress", "full", _dress, 0.006, Hang(0.12, 0.95, 1.4)),
-    Wearable("robe", "full", _robe, 0.010, Hang(0.15, 1.8, 1.35)),
+    Wearable("dress", "full", _dress, 0.006, KNEE_DRESS),
+    Wearable("ball gown", "full", _ball_gown, 0.006, BALL_GOWN, "dress"),
+    Wearable("robe", "full", _robe, 0.010, ROBE),
     Wearable("bodysuit", "full", _bodysuit, 0.004),
     Wearable("open jacket", "jacket", _open_jacket, 0.010),
     Wearable("tie", "neck", _tie, 0.004),
@@ -357,12 +365,16 @@ WEARABLES: tuple[Wearable, ...] = (
     Wearable("boots", "feet", _boots, 0.010),
     Wearable("cape", "cape", _cape, 0.014),
     Wearable("short hair", "hair", _short_hair, 0.012),
+    Wearable("afro", "hair", _short_hair, 0.016, AFRO, "short hair"),
     Wearable("long hair", "hair", _long_hair, 0.016),
     Wearable("mustache", "beard", _mustache, 0.005),
     Wearable("beard", "beard", _beard, 0.009),
     Wearable("headband", "head", _headband, 0.006),
     Wearable("crown", "head", _crown, 0.010),
     Wearable("hat", "head", _hat, 0.018),
+    Wearable("pointed hat", "head", _hat, 0.012, POINTED_HAT, "hat"),
+    Wearable("brimmed hat", "head", _hat, 0.012, BRIMMED_HAT, "hat"),
+    Wearable("top hat", "head", _hat, 0.012, TOP_HAT, "hat"),
     Wearable("helmet", "head", _helmet, 0.020),
     Wearable("hood", "head", _hood, 0.016),
     Wearable("sunglasses", "face", _sunglasses, 0.005),
@@ -372,43 +384,3 @@ WEARABLES: tuple[Wearable, ...] = (
 )
 """Everything that can be worn, in the order in which it is put on."""
 INDEX: dict[str, int] = {wearable.name: index for index, wearable in enumerate(WEARABLES)}
-WORDS: dict[str, tuple[str, ...]] = {
-    "socks": ("stocking",),
-    "shorts": ("swim trunk", "hot pant"),
-    "trousers": ("pant", "jeans", "leggings", "chino", "slacks", "sweatpant"),
-    "skirt": ("kilt", "tutu"),
-    "tank top": ("singlet", "crop top"),
-    "t-shirt": ("tee", "tshirt", "t shirt", "polo shirt"),
-    "long-sleeved shirt": ("long sleeved shirt", "sweater", "jumper", "pullover", "hoodie", "sweatshirt", "blouse"),
-    "dress": ("gown", "frock"),
-    "robe": ("kimono", "cassock", "toga", "monk", "wizard", "witch"),
-    "bodysuit": ("jumpsuit", "wetsuit", "spacesuit", "catsuit", "coverall", "overalls"),
-    "open jacket": ("jacket", "coat", "blazer", "cardigan"),
-    "tie": ("necktie",),
-    "gloves": ("glove", "mitten"),
-    "long gloves": ("gauntlet",),
-    "shoes": ("shoe", "sneaker", "trainer", "loafer", "sandal"),
-    "boots": ("boot",),
-    "cape": ("cloak",),
-    "mustache": ("moustache",),
-    "beard": ("bearded",),
-    "headband": ("bandana", "headscarf"),
-    "crown": ("tiara", "diadem"),
-    "hat": ("cap", "beanie", "fedora", "sombrero"),
-    "hood": ("balaclava",),
-    "sunglasses": ("glasses", "goggle"),
-    "face mask": ("surgical mask",),
-}
-"""What prompts call a wearable besides its name; the plural in s is understood."""
-_WITHOUT = r"(\b(?:no|not|without)\s+(?:an?\s+|any\s+)?)?"
-
-
-def named_in(prompt: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the wearables that a prompt names, and those that it says are not worn ("without a hat")."""
-    named: set[str] = set()
-    absent: set[str] = set()
-    for wearable in WEARABLES:
-        either = "|".join(re.escape(word) for word in (wearable.name, *WORDS.get(wearable.name, ())))
-        for found in re.finditer(rf"{_WITHOUT}\b(?:{either})s?\b(?!-)", prompt.lower()):
-            (named if found[1] is None else absent).add(wearable.name)
-    return frozenset(named), frozenset(absent - named)

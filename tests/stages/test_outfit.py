@@ -6,11 +6,10 @@ from avatar_core.seeds import torch_generator
 from avatar_core.stages.outfit import DERIVED, SLOTS, Outfit, Worn, colors_of, memberships, thicknesses
 from avatar_core.stages.outfit_views import PLAN, OutfitViews
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject
-from avatar_core.stages.wearables import INDEX, WEARABLES, WORDS, Coverage, named_in
+from avatar_core.stages.wearable_words import WORDS, named_in
+from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage
 
-PLAIN = Outfit(
-    (Worn("skin", "fair"), Worn("short hair", "brown"), Worn("trousers", "navy"), Worn("t-shirt", "red"))
-)
+PLAIN = Outfit((Worn("skin", "fair"), Worn("short hair", "brown"), Worn("trousers", "navy"), Worn("t-shirt", "red")))
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +115,13 @@ def test_every_slot_has_colours():
         ("a man in a tie-dye shirt without a hat", set(), {"hat"}),
         ("a captain dressed in white", set(), set()),
         ("no hat but a red hat", {"hat"}, set()),
+        ("a wizard with a pointed hat and a long robe", {"robe", "pointed hat"}, set()),
+        ("a woman in a wide red skirt", {"wide skirt"}, set()),
+        ("a man with a big afro", {"afro"}, set()),
+        ("a boy in a wizard's hat", {"pointed hat"}, set()),
+        ("a girl in a wide hat and a skirt", {"hat", "skirt"}, set()),
+        ("a cowboy without his hat", {"brimmed hat"}, {"hat"}),
+        ("a witch with no hat", {"robe", "pointed hat"}, {"hat"}),
     ],
 )
 def test_a_prompt_names_what_is_worn_and_what_is_not(prompt, named, absent):
@@ -153,6 +159,4 @@ def test_views_are_linear_in_a_garments_colour(views):
     base, slope = views.paint_linear(layers, names.index("t-shirt"), [0, 3])
     green = Worn("t-shirt", "green")
     expected = views.paint(PLAIN.put("top", green).layers())[[0, 3]]
-    torch.testing.assert_close(
-        base + slope * torch.tensor(green.rgb)[:, None, None], expected, atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(base + slope * torch.tensor(green.rgb)[:, None, None], expected, atol=1e-5, rtol=0)

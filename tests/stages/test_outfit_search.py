@@ -6,7 +6,7 @@ import torch
 from avatar_core.bodies import load_body
 from avatar_core.seeds import torch_generator
 from avatar_core.stages.outfit import Outfit, Worn, colors_of
-from avatar_core.stages.outfit_search import SHADES, SearchConfig, _Search
+from avatar_core.stages.outfit_search import SHADES, SearchConfig, _Search, options
 from avatar_core.stages.texturing_views import Subject
 
 DRESSED = Outfit(()).put("skin", Worn("skin", "fair")).put("hair", Worn("short hair", "brown"))
@@ -90,6 +90,21 @@ def test_what_a_prompt_says_is_not_worn_is_never_tried(search_for):
     assert search.options["skin"]
     found = search.run()[0]
     assert all(one.wearable not in ("boots", "long-sleeved shirt") for one in found.worn)
+
+
+def test_special_kinds_are_worn_where_they_are_named_in_the_place_of_the_plain_ones():
+    nothing: frozenset[str] = frozenset()
+    plain = options(nothing, nothing)
+    assert "hat" in plain["head"]
+    assert "pointed hat" not in plain["head"]
+    named = options(frozenset({"pointed hat", "afro"}), nothing)
+    assert "pointed hat" in named["head"]
+    assert "hat" not in named["head"]
+    assert "short hair" not in named["hair"]
+    both = options(frozenset({"hat", "pointed hat"}), nothing)
+    assert {"hat", "pointed hat"} <= set(both["head"])
+    denied = options(frozenset({"pointed hat"}), frozenset({"hat"}))
+    assert not {"hat", "pointed hat", "top hat"} & set(denied["head"])
 
 
 def test_a_slot_of_which_nothing_is_allowed_stays_empty(search_for):

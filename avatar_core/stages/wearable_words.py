@@ -1,0 +1,86 @@
+"""What prompts call the things that can be worn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from avatar_core.stages.wearables import WEARABLES
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "socks": ("stocking",),
+    "shorts": ("swim trunk", "hot pant"),
+    "trousers": ("pant", "jeans", "leggings", "chino", "slacks", "sweatpant"),
+    "skirt": ("kilt",),
+    "wide skirt": ("full skirt", "flared skirt", "circle skirt", "puffy skirt", "big skirt", "tutu", "crinoline"),
+    "tank top": ("singlet", "crop top"),
+    "t-shirt": ("tee", "tshirt", "t shirt", "polo shirt"),
+    "long-sleeved shirt": ("long sleeved shirt", "sweater", "jumper", "pullover", "hoodie", "sweatshirt", "blouse"),
+    "dress": ("gown", "frock"),
+    "ball gown": (
+        "ballgown", "wedding dress", "wedding gown", "princess dress", "wide dress", "puffy dress", "big dress",
+        "bride",
+    ),
+    "robe": ("kimono", "cassock", "toga", "monk", "wizard", "witch"),
+    "bodysuit": ("jumpsuit", "wetsuit", "spacesuit", "catsuit", "coverall", "overalls"),
+    "open jacket": ("jacket", "coat", "blazer", "cardigan"),
+    "tie": ("necktie",),
+    "gloves": ("glove", "mitten"),
+    "long gloves": ("gauntlet",),
+    "shoes": ("shoe", "sneaker", "trainer", "loafer", "sandal"),
+    "boots": ("boot",),
+    "cape": ("cloak",),
+    "afro": ("afro hair", "big hair", "huge hair", "big curly hair", "bushy hair"),
+    "mustache": ("moustache",),
+    "beard": ("bearded",),
+    "headband": ("bandana", "headscarf"),
+    "crown": ("tiara", "diadem"),
+    "hat": ("cap", "beanie"),
+    "pointed hat": ("pointy hat", "conical hat", "cone hat", "wizard hat", "witch hat", "wizard", "witch"),
+    "brimmed hat": (
+        "cowboy hat", "straw hat", "sun hat", "wide-brimmed hat", "wide brimmed hat", "fedora", "sombrero", "stetson",
+        "cowboy", "cowgirl",
+    ),
+    "top hat": ("tophat", "cylinder hat", "stovepipe hat"),
+    "hood": ("balaclava",),
+    "sunglasses": ("glasses", "goggle"),
+    "face mask": ("surgical mask",),
+}  # fmt: skip
+"""What prompts call a wearable besides its name; the plural in s is understood, and one word may stand between the
+words of a name ("a wide red skirt")."""
+_WITHOUT = re.compile(r"\b(?:no|not|without)\s+(?:(?:an?|any|his|her|their|the)\s+)?$")
+_BETWEEN = r"(?:'s)?\s+(?:(?!(?:and|or|with|no|not|without|in|a|an|the)\b)[\w-]+\s+)?"
+
+
+def named_in(prompt: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the wearables that a prompt names, and those that it says are not worn ("without a hat").
+
+    The longest name counts: a wizard's hat is no wizard, and a wide skirt no skirt.
+    """
+    text = prompt.lower()
+    found = [(name, start, end) for name, phrase in _PATTERNS for start, end in _spans(phrase, text)]
+    kept = [one for one in found if not any(_inside(one, other) for other in found)]
+    denied = {(name, start) for name, start, _ in kept if _WITHOUT.search(text[:start])}
+    named = {name for name, start, _ in kept if (name, start) not in denied}
+    return frozenset(named), frozenset({name for name, _ in denied} - named)
+
+
+def _pattern(phrase: str) -> re.Pattern[str]:
+    words = _BETWEEN.join(re.escape(word) for word in phrase.split())
+    return re.compile(rf"\b{words}(?:'?s)?\b(?!-)")
+
+
+_PATTERNS = [
+    (wearable.name, _pattern(phrase))
+    for wearable in WEARABLES
+    for phrase in (wearable.name, *WORDS.get(wearable.name, ()))
+]
+
+
+def _spans(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    return (match.span() for match in pattern.finditer(text))
+
+
+def _inside(one: tuple[str, int, int], other: tuple[str, int, int]) -> bool:
+    """Whether a name is only a part of another, longer one."""
+    return other[1] <= one[1] and one[2] <= other[2] and other[2] - other[1] > one[2] - one[1]
