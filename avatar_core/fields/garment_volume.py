@@ -27,7 +27,7 @@ it has."""
 CONE, ELLIPSOID, BELL = 0.0, 1.0, 2.0
 """Kinds; a bell is a cone that a finished mesh has open below and hollow, as skirts are. Renderers may take it for
 solid: from outside it looks the same, and rays end sooner."""
-WALL, LID = 0.012, 0.04
+WALL, LID = 0.02, 0.04
 """Thickness of a bell's side and of its upper end, metres."""
 CLOTH = 0.02
 """Metres from a volume's side within which a point is its cloth, where it is that far from the body."""

@@ -42,7 +42,9 @@ class LoosePart:
     """What stands away from the body and follows it in a way of its own."""
 
     share: NDArray[np.floating]
-    """(V,) in [0, 1]: how much each vertex of the mesh belongs to it."""
+    """(V,) in [0, 1]: how much each vertex of the mesh belongs to it, where it is free of the body."""
+    hidden: NDArray[np.floating]
+    """(V,) in [0, 1]: how much each vertex goes with it even on the body's skin, because it is out of sight there."""
     weights: NDArray[np.floating]
     """(V, J) the weights that its vertices have, rows sum to 1."""
 
@@ -88,7 +90,7 @@ def transfer_weights(
     weights = (found.barycentric[..., None] * corner_weights).sum(axis=1)
     free = np.clip((found.distance - TIGHT) / (LOOSE - TIGHT), 0.0, 1.0)
     for part in loose:
-        share = (free * part.share)[:, None]
+        share = np.maximum(free * part.share, part.hidden)[:, None]
         weights = (1.0 - share) * weights + share * part.weights
     return strongest(smooth(weights, vertices, faces, rounds=smoothing))
 
