@@ -7,9 +7,13 @@ import re
 NEUTRAL_SHAPE_PROMPT = "a 3d rendering of a person in unreal engine"
 
 _FEMALE = re.compile(
-    r"\b(wom[ae]n|female|girl|lady|ladies|mother|grandmother|queen|princess|bride|witch|nun|actress|ballerina)\b"
+    r"\b((?:\w+-?)?wom[ae]n|female|girl|lady|ladies|mother|grandmother|queen|princess|bride|witch|nun|actress|ballerina)\b"
 )
-_MALE = re.compile(r"\b(m[ae]n|male|boy|guy|gentleman|father|grandfather|king|prince|groom|monk)\b")
+_MALE = re.compile(
+    r"\b(m[ae]n|male|boy|guy|gentleman|father|grandfather|king|prince|groom|monk|santa|"
+    r"(?:super|bat|iron|ant|aqua|spider-?|he-|fire|police|fisher|milk|post|mail|sales|business|work|stunt|states?|"
+    r"gentle|horse|noble|country|snow|cave|strong|stick)m[ae]n)\b"
+)
 _DETERMINED = re.compile(r"^(a|an|the|some|one|my|two|this|that)\b", re.IGNORECASE)
 
 

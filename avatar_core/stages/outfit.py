@@ -62,7 +62,7 @@ GLINT: RGB = (1.0, 1.0, 1.0)
 LASHES: RGB = (0.09, 0.06, 0.05)
 REPLACED_BY_ONE_PIECE = ("top", "bottom")
 """Slots that a dress, robe or bodysuit empties."""
-HIDDEN_BELOW = 0.08
+HIDDEN_BELOW = 0.015
 """A garment of which less than this part can be seen is not told of."""
 DERIVED = ("brows", "lips", "mouth line", "eyes", "irises", "pupils", "glints", "lashes")
 """Slots whose colours follow from skin and hair."""

@@ -25,6 +25,7 @@ from avatar_core.stages.garment_shapes import (
     AFRO,
     BALL_GOWN,
     BRIMMED_HAT,
+    COAT,
     KNEE_DRESS,
     KNEE_SKIRT,
     POINTED_HAT,
@@ -66,8 +67,7 @@ class Wearable:
     shape: Shape | None = None
     """What it encloses away from the body, if it does."""
     like: str | None = None
-    """The plainer wearable that it is a kind of: flat-coloured views tell the two hardly apart, so only who is named
-    is worn."""
+    """The plainer wearable that it is a kind of; it is worn only where a prompt names it."""
 
 
 class Coverage:
@@ -200,6 +200,14 @@ def _bodysuit(chart: BodyChart) -> Cut:
     return _full_to(chart, 1.95, 1.92), BORDER
 
 
+def _swimsuit(chart: BodyChart) -> Cut:
+    return np.maximum(chart.top_to(None, -1.0, 0.86), chart.bottom_to(0.1, 0.5)), BORDER
+
+
+def _crop_top(chart: BodyChart) -> Cut:
+    return chart.top_to(None, 0.52, 0.88), BORDER
+
+
 def _tank_top(chart: BodyChart) -> Cut:
     return chart.top_to(None, 0.12, 0.88), BORDER
 
@@ -215,6 +223,18 @@ def _long_sleeved_shirt(chart: BodyChart) -> Cut:
 def _open_jacket(chart: BodyChart) -> Cut:
     opening = np.where((chart.front > 0.1) & (chart.trunk() > 0), chart.aside - 0.04, 1.0)
     return np.minimum(chart.top_to(2.0, 0.10, 1.0), opening), BORDER
+
+
+def _coat(chart: BodyChart) -> Cut:
+    lapels = np.clip((chart.height - 0.55) * 0.13, 0.0, 0.05) * (chart.front > 0.1)
+    opening = np.where(lapels > 0, chart.aside - lapels, 1.0)
+    return np.minimum(_full_to(chart, 2.0, 0.8), opening), BORDER
+
+
+def _vest(chart: BodyChart) -> Cut:
+    lapels = np.clip((chart.height - 0.45) * 0.13, 0.0, 0.06) * (chart.front > 0.1)
+    opening = np.where(lapels > 0, chart.aside - lapels, 1.0)
+    return np.minimum(chart.top_to(None, 0.12, 0.97), opening), BORDER
 
 
 def _tie(chart: BodyChart) -> Cut:
@@ -348,13 +368,17 @@ WEARABLES: tuple[Wearable, ...] = (
     Wearable("skirt", "bottom", _skirt, 0.006, KNEE_SKIRT),
     Wearable("wide skirt", "bottom", _skirt, 0.006, WIDE_SKIRT, "skirt"),
     Wearable("tank top", "top", _tank_top, 0.003),
+    Wearable("crop top", "top", _crop_top, 0.003, like="tank top"),
     Wearable("t-shirt", "top", _t_shirt, 0.005),
     Wearable("long-sleeved shirt", "top", _long_sleeved_shirt, 0.005),
     Wearable("dress", "full", _dress, 0.006, KNEE_DRESS),
     Wearable("ball gown", "full", _ball_gown, 0.006, BALL_GOWN, "dress"),
     Wearable("robe", "full", _robe, 0.010, ROBE),
     Wearable("bodysuit", "full", _bodysuit, 0.004),
+    Wearable("swimsuit", "full", _swimsuit, 0.003, like="bodysuit"),
     Wearable("open jacket", "jacket", _open_jacket, 0.010),
+    Wearable("vest", "jacket", _vest, 0.008, like="open jacket"),
+    Wearable("coat", "jacket", _coat, 0.012, COAT, "open jacket"),
     Wearable("tie", "neck", _tie, 0.004),
     Wearable("scarf", "neck", _scarf, 0.012),
     Wearable("belt", "belt", _belt, 0.006),

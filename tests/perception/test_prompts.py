@@ -24,6 +24,8 @@ def test_sex_is_read_from_whole_words():
     assert sex_word("an old woman") == "woman"
     assert sex_word("a kingly gentleman") == "man"
     assert sex_word("a human") is None
+    assert sex_word("Superman in a cape") == "man"
+    assert sex_word("a policewoman and a german") == "woman"
 
 
 def test_motions_become_sentences():

@@ -3,7 +3,7 @@ import torch
 
 from avatar_core.bodies import load_body
 from avatar_core.seeds import torch_generator
-from avatar_core.stages.outfit import DERIVED, SLOTS, Outfit, Worn, colors_of, memberships, thicknesses
+from avatar_core.stages.outfit import DERIVED, SLOTS, Outfit, Worn, colors_of, memberships, thicknesses, visible
 from avatar_core.stages.outfit_views import PLAN, OutfitViews
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject
 from avatar_core.stages.wearable_words import WORDS, named_in
@@ -84,6 +84,18 @@ def test_what_is_put_on_later_hides_what_is_below(body, coverage):
     assert float(membership[arm][:, names.index("open jacket")].mean()) > 0.7
 
 
+def test_a_shirt_shows_in_a_coats_neckline_and_a_vest_hides_no_sleeves(body, coverage):
+    shirt = PLAIN.put("top", Worn("long-sleeved shirt", "white"))
+    coat = visible(shirt.put("jacket", Worn("coat", "black")), coverage)
+    assert coat.get("top") == Worn("long-sleeved shirt", "white")
+    robed = visible(shirt.put("jacket", Worn("coat", "black")).put("neck", Worn("scarf", "red")), coverage)
+    assert robed.get("bottom") == PLAIN.get("bottom")
+    layers = shirt.put("jacket", Worn("vest", "black")).layers()
+    names = [WEARABLES[index].name for index, _ in layers]
+    arm = body.regions.cpu() == body.region_names.index("left_forearm")
+    assert float(memberships(coverage, layers)[arm][:, names.index("long-sleeved shirt")].mean()) > 0.8
+
+
 def test_a_slot_holds_one_thing():
     outfit = PLAIN.put("top", Worn("tank top", "blue"))
     assert outfit.get("top") == Worn("tank top", "blue")
@@ -121,6 +133,9 @@ def test_every_slot_has_colours():
         ("a boy in a wizard's hat", {"pointed hat"}, set()),
         ("a girl in a wide hat and a skirt", {"hat", "skirt"}, set()),
         ("a cowboy without his hat", {"brimmed hat"}, {"hat"}),
+        ("a man in a black suit with a red tie", {"open jacket", "trousers", "tie"}, set()),
+        ("a woman in a red swimsuit", {"swimsuit"}, set()),
+        ("a knight in a suit of armour", {"bodysuit"}, set()),
         ("a witch with no hat", {"robe", "pointed hat"}, {"hat"}),
     ],
 )
