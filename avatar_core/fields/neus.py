@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from avatar_core.fields.neus_kernels import composite_backward, composite_forward
+from avatar_core.fields.warp_runtime import as_array, launch
 
 VARIANCE_SCALE = 10.0
 """The sharpness is exp(VARIANCE_SCALE * parameter), as in NeuS, so that Adam moves it by useful factors."""
@@ -40,31 +44,31 @@ class Composite:
     """(R,) expected distance along the ray, metres (the weighted mean; the first sample where nothing is seen)."""
 
 
-def interval_opacities(distances: Tensor, sharpness: Tensor) -> Tensor:
-    """Return the opacity (R, S) of the intervals between signed distances (R, S + 1) in metres (equation 13).
-
-    sharpness: s, per metre.
-    """
-    scaled = distances * sharpness
-    # The ratio of sigmoids through their logarithms: far inside, both underflow.
-    ratio = torch.exp(nn.functional.logsigmoid(scaled[:, 1:]) - nn.functional.logsigmoid(scaled[:, :-1]))
-    return (1.0 - ratio).clamp(0.0, 1.0)
-
-
 def composite(distances: Tensor, depths: Tensor, sharpness: Tensor) -> Composite:
-    """Composite rays front to back.
+    """Composite rays front to back; differentiable once in the distances and the sharpness.
 
-    distances: (R, S + 1) signed distances in metres at depths (R, S + 1), metres along the ray and rising;
-    sharpness: s, per metre.
+    distances: (R, S + 1) float32 signed distances in metres at depths (R, S + 1), metres along the ray and rising;
+    sharpness: s, per metre. See `neus_reference` for the same in plain torch.
     """
-    alpha = interval_opacities(distances, sharpness)
-    clear = torch.cumprod(torch.cat([torch.ones_like(alpha[:, :1]), 1.0 - alpha + 1e-7], dim=1), dim=1)
-    weights = alpha * clear[:, :-1]
-    opacity = weights.sum(1)
-    # The crossing lies inside an interval; between its ends it is where the distance falls to zero.
-    near, far = distances[:, :-1], distances[:, 1:]
-    share = (near / (near - far).clamp_min(1e-6)).clamp(0.0, 1.0)
-    crossing = depths[:, :-1] + share * (depths[:, 1:] - depths[:, :-1])
-    total = opacity.clamp_min(1e-4)
-    depth = torch.where(opacity > 1e-4, (weights * crossing).sum(1) / total, depths[:, 0])
-    return Composite(weights, opacity, depth)
+    return Composite(*_Composite.apply(distances, depths, sharpness))
+
+
+class _Composite(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, distances: Tensor, depths: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = [distances.contiguous(), depths.contiguous(), sharpness.reshape(1)]
+        rays, ends = distances.shape
+        outputs = [distances.new_empty(rays, ends - 1), distances.new_empty(rays), distances.new_empty(rays)]
+        launch(composite_forward, rays, [as_array(one) for one in (*inputs, *outputs)], on=distances)
+        ctx.save_for_backward(*inputs, *outputs)
+        return outputs[0], outputs[1], outputs[2]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, Tensor]:
+        saved = ctx.saved_tensors
+        distances = saved[0]
+        grad_distances, grad_sharpness = torch.empty_like(distances), distances.new_empty(len(distances))
+        arrays = [*saved, *(grad.contiguous() for grad in grads), grad_distances, grad_sharpness]
+        launch(composite_backward, len(distances), [as_array(one) for one in arrays], on=distances)
+        return grad_distances, None, grad_sharpness.sum()
