@@ -19,6 +19,9 @@ VARIANCE_SCALE = 10.0
 SHARPNESS_RANGE = (20.0, 4000.0)
 """Bounds of the sharpness, per metre: a surface five centimetres to a quarter of a millimetre thick."""
 
+DEEPEST = 80.0
+"""Distances count for no more than this over the sharpness: opacity has long been 0 or 1, and floats hold it."""
+
 
 class Sharpness(nn.Module):
     """The learned inverse standard deviation s of NeuS's logistic density, per metre."""
@@ -56,11 +59,12 @@ def composite(distances: Tensor, depths: Tensor, sharpness: Tensor) -> Composite
 class _Composite(torch.autograd.Function):
     @staticmethod
     def forward(ctx, distances: Tensor, depths: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        inputs = [distances.contiguous(), depths.contiguous(), sharpness.reshape(1)]
+        distances, depths = distances.contiguous(), depths.contiguous()
+        odds = torch.exp((distances * -sharpness).clamp(-DEEPEST, DEEPEST))
         rays, ends = distances.shape
         outputs = [distances.new_empty(rays, ends - 1), distances.new_empty(rays), distances.new_empty(rays)]
-        launch(composite_forward, rays, [as_array(one) for one in (*inputs, *outputs)], on=distances)
-        ctx.save_for_backward(*inputs, *outputs)
+        launch(composite_forward, rays, [as_array(one) for one in (distances, odds, depths, *outputs)], on=distances)
+        ctx.save_for_backward(distances, odds, depths, sharpness.reshape(1), *outputs)
         return outputs[0], outputs[1], outputs[2]
 
     @staticmethod

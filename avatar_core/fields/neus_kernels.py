@@ -1,4 +1,7 @@
-"""Warp kernels of NeuS compositing, one source for CPU and CUDA: a thread a ray, no atomic additions."""
+"""Warp kernels of NeuS compositing, one source for CPU and CUDA: a thread a ray, no atomic additions.
+
+`odds` are exp(-s d) at every distance d, s the sharpness: sigmoid(s d) = 1 / (1 + odds). Vectorised by the caller.
+"""
 
 # mypy: disable-error-code="valid-type,index"
 # Annotations of Warp kernels are values that Warp reads, not Python types.
@@ -15,16 +18,6 @@ STEEP = wp.constant(1.0e-6)
 
 
 @wp.func
-def log_sigmoid(x: float) -> float:
-    return wp.min(x, 0.0) - wp.log(1.0 + wp.exp(-wp.abs(x)))
-
-
-@wp.func
-def sigmoid(x: float) -> float:
-    return 1.0 / (1.0 + wp.exp(-x))
-
-
-@wp.func
 def share_of_crossing(near: float, far: float) -> float:
     return wp.clamp(near / wp.max(near - far, STEEP), 0.0, 1.0)
 
@@ -32,23 +25,22 @@ def share_of_crossing(near: float, far: float) -> float:
 @wp.kernel(enable_backward=False)
 def composite_forward(
     distances: wp.array2d(dtype=float),
+    odds: wp.array2d(dtype=float),
     depths: wp.array2d(dtype=float),
-    sharpness: wp.array(dtype=float),
     weights: wp.array2d(dtype=float),
     opacity: wp.array(dtype=float),
     depth: wp.array(dtype=float),
 ):
     ray = wp.tid()
-    s = sharpness[0]
     clear = float(1.0)
     total = float(0.0)
     moment = float(0.0)
-    before = log_sigmoid(s * distances[ray, 0])
+    before = odds[ray, 0]
     for i in range(weights.shape[1]):
         near = distances[ray, i]
         far = distances[ray, i + 1]
-        after = log_sigmoid(s * far)
-        alpha = wp.clamp(1.0 - wp.exp(after - before), 0.0, 1.0)
+        after = odds[ray, i + 1]
+        alpha = wp.clamp(1.0 - (1.0 + before) / (1.0 + after), 0.0, 1.0)
         before = after
         weight = alpha * clear
         clear = clear * (1.0 - alpha + CLEAR)
@@ -63,6 +55,7 @@ def composite_forward(
 @wp.kernel(enable_backward=False)
 def composite_backward(
     distances: wp.array2d(dtype=float),
+    odds: wp.array2d(dtype=float),
     depths: wp.array2d(dtype=float),
     sharpness: wp.array(dtype=float),
     weights: wp.array2d(dtype=float),
@@ -81,14 +74,17 @@ def composite_backward(
     pull = wp.where(total > SEEN, grad_depth[ray] / wp.max(total, SEEN), 0.0)
     # How much light reaches each interval waits where its gradient will go.
     clear = float(1.0)
+    before = odds[ray, 0]
     for i in range(last + 1):
         grad_distances[ray, i] = clear
-        ratio = wp.exp(log_sigmoid(s * distances[ray, i + 1]) - log_sigmoid(s * distances[ray, i]))
-        clear = clear * (1.0 - wp.clamp(1.0 - ratio, 0.0, 1.0) + CLEAR)
+        after = odds[ray, i + 1]
+        clear = clear * (1.0 - wp.clamp(1.0 - (1.0 + before) / (1.0 + after), 0.0, 1.0) + CLEAR)
+        before = after
     # From the last interval to the first: what lies behind an interval is known when its turn comes.
     behind = float(0.0)
     by_sharpness = float(0.0)
     grad_distances[ray, last + 1] = 0.0
+    after = before
     for reverse in range(last + 1):
         i = last - reverse
         near = distances[ray, i]
@@ -96,7 +92,8 @@ def composite_backward(
         step = depths[ray, i + 1] - depths[ray, i]
         share = share_of_crossing(near, far)
         crossing = depths[ray, i] + share * step
-        ratio = wp.exp(log_sigmoid(s * far) - log_sigmoid(s * near))
+        before = odds[ray, i]
+        ratio = (1.0 + before) / (1.0 + after)
         alpha = wp.clamp(1.0 - ratio, 0.0, 1.0)
         weight = weights[ray, i]
         by_weight = grad_weights[ray, i] + grad_opacity[ray] + pull * (crossing - depth[ray])
@@ -106,8 +103,9 @@ def composite_backward(
         by_near = float(0.0)
         by_far = float(0.0)
         if ratio <= 1.0:
-            by_near = by_alpha * ratio * sigmoid(-s * near)
-            by_far = -by_alpha * ratio * sigmoid(-s * far)
+            by_near = by_alpha * ratio * before / (1.0 + before)
+            by_far = -by_alpha * ratio * after / (1.0 + after)
+        after = before
         by_sharpness += by_near * near + by_far * far
         fall = near - far
         slip_near = float(0.0)
