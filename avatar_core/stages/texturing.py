@@ -96,7 +96,7 @@ class _Work:
         self.outfit: dict[str, Any] = {}
         self.regions: tuple[str, ...] = ()
         self.history: list[dict[str, float]] = []
-        self.camera = FilmCamera(self.shaped.vertices, config.film, 2 * config.intervals)
+        self.camera = FilmCamera(self.shaped.vertices, config.film, config.intervals)
         self.film = Film.empty(config.film)
         self.effort = Effort()
         self.events: list[Event] = []

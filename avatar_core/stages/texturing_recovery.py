@@ -30,7 +30,7 @@ class RecoveryConfig(BaseModel):
     """Times that a run which diverges goes back; the next time it fails."""
     rate_factor: float = Field(0.5, gt=0, lt=1)
     """What the learning rates are multiplied by each time."""
-    explosion: float = Field(4.0, gt=1)
+    explosion: float = Field(3.0, gt=1)
     """A loss of so many times the median of the last steps' counts as divergence."""
     explosion_window: int = Field(20, ge=1)
     """How many steps those are."""
@@ -95,6 +95,14 @@ class Event:
     """Views of a step from then on."""
     edge: int
     """Edge of that step's views from then on, pixels."""
+
+    def told(self) -> str:
+        """Return the event in words."""
+        if self.kind == "plateau":
+            return f"ended early: {self.reason}"
+        smaller = f"{self.views} views of {self.edge} pixels a step"
+        slower = f"learning rates x {self.rate_factor:g}"
+        return f"{self.reason}; back to step {self.back_to}, {slower if self.kind == 'divergence' else smaller}"
 
 
 class Diverged(Exception):
