@@ -17,7 +17,7 @@ from avatar_core.errors import ArtifactError
 from avatar_core.export.studio import framing_distance
 from avatar_core.fields import AvatarField
 from avatar_core.fields.field_renderer import render_field
-from avatar_core.fields.shell import Shell
+from avatar_core.fields.shell import Shell, ShellRays
 from avatar_core.rendering.cameras import orbit_cameras
 from avatar_core.rendering.lights import studio_lights
 
@@ -34,7 +34,7 @@ class FilmConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frames: int = Field(18, ge=1)
+    frames: int = Field(16, ge=1)
     """Pictures in the course of the steps, evenly spread; the last is of the last step."""
     height: int = Field(224, ge=16, le=1024, multiple_of=2)
     """Height of the pictures, pixels."""
@@ -100,14 +100,20 @@ class FilmCamera:
         self._lights = studio_lights(self._camera)
         self._backdrop = torch.full((1, 3, *size), BACKDROP, device=vertices.device)
         self._intervals = intervals
+        self._seen: tuple[Shell, ShellRays] | None = None
 
     @torch.no_grad()
     def shoot(self, field: AvatarField, shell: Shell, sharpness: Tensor) -> Tensor:
         """Return a picture (H, W, 3) uint8, on the CPU; nothing is drawn at random.
 
-        sharpness: NeuS's s, per metre.
+        Args:
+            field: the avatar.
+            shell: of the field; whoever dresses the field anew gives another one, since the camera remembers which
+                rays see the avatar in a shell.
+            sharpness: NeuS's s, per metre.
         """
-        image = render_field(
+        known = self._seen[1] if self._seen is not None and self._seen[0] is shell else None
+        views = render_field(
             field,
             shell,
             self._camera,
@@ -116,5 +122,8 @@ class FilmCamera:
             sharpness,
             intervals=self._intervals,
             clay=False,
-        ).image[0]
+            rays=known,
+        )
+        self._seen = shell, views.rays
+        image = views.image[0]
         return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().cpu()

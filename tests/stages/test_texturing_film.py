@@ -33,6 +33,21 @@ def test_the_first_picture_is_the_untouched_body_before_a_plain_backdrop(film, s
     assert 0.1 < 1 - backdrop[0].float().mean() < 0.6
 
 
+def test_a_camera_that_has_seen_an_avatar_sees_it_as_a_new_one_does(small_avatar, small_context):
+    field = small_avatar.field(small_context.body)
+    vertices = small_context.body.shape(small_avatar.betas).vertices
+    shell, sharpness = shell_of(field), torch.tensor(CONFIG.initial_sharpness)
+    old = FilmCamera(vertices, CONFIG.film, CONFIG.intervals)
+    before = old.shoot(field, shell, sharpness)
+    with torch.no_grad():
+        field.geometry_head[-1].bias.fill_(-0.5)
+        field.color_head[-1].bias.fill_(1.0)
+    new = FilmCamera(vertices, CONFIG.film, CONFIG.intervals)
+    after = new.shoot(field, shell, sharpness)
+    assert torch.equal(old.shoot(field, shell, sharpness), after)
+    assert not torch.equal(before, after)
+
+
 def test_without_a_search_or_steps_it_is_shorter(small_avatar, small_context):
     config = CONFIG.model_copy(update={"steps": 0, "outfit_search": False})
     result = texturing.run(small_avatar, PROMPT, config=config, seed=5, context=small_context)
