@@ -44,7 +44,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], notes: Sequence[tupl
 
 
 def smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Return the mean (N,) of the `window` values (N,) about each, fewer at the ends; NaN only where all are."""
+    """Return the mean (N,) of the `window` values (N,) about each, fewer at the ends; NaN stays NaN."""
     valid = np.isfinite(values)
     if not len(values):
         return values
