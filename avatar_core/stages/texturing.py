@@ -149,9 +149,8 @@ class _Work:
         try:
             self._advance()
         except (Diverged, RuntimeError, MemoryError) as error:
-            return setback_of(
-                error, self.step + 1, self.effort, config.views_per_step, self._edge, config.recovery
-            )
+            edge = self._edge(self.step)
+            return setback_of(error, self.step + 1, self.effort, config.views_per_step, edge, config.recovery)
         self._look_back()
         return None
 
@@ -160,7 +159,7 @@ class _Work:
         done = self.step / max(config.steps, 1)
         generator = torch_generator(self.seed, NAME, "step", str(self.step))
         self._schedule(done)
-        count, edge = self.effort.step_size(config.views_per_step, self._edge)
+        count, edge = self.effort.step_size(config.views_per_step, self._edge(self.step))
         views = draw_views(self.subject, config.views, count, edge, self.step, generator)
         rendered = render_field(
             self.field,
@@ -197,17 +196,15 @@ class _Work:
         if self.finished or config.film.due(self.step, config.steps):
             self._shoot(f"step {self.step}")
 
-    @property
-    def _edge(self) -> int:
-        """Edge of the views of the next step, pixels, where memory suffices."""
-        return self.config.resolution_at(min(self.step, self.config.steps - 1) / self.config.steps)
+    def _edge(self, done: int) -> int:
+        """Edge in pixels of the views of the step after `done` steps, where memory suffices."""
+        return self.config.resolution_at(done / max(self.config.steps, 1))
 
     def _event(self, setback: Setback) -> Event:
         """Tell of a setback from the step where the run goes on."""
-        views, edge = setback.effort.step_size(self.config.views_per_step, self._edge)
-        return Event(
-            setback.step, setback.kind, setback.reason, self.step, setback.effort.rate_factor, views, edge
-        )
+        effort = setback.effort
+        views, edge = effort.step_size(self.config.views_per_step, self._edge(setback.step - 1))
+        return Event(setback.step, setback.kind, setback.reason, self.step, effort.rate_factor, views, edge)
 
     def _shoot(self, label: str) -> None:
         self.film = self.film.with_frame(label, self.camera.shoot(self.field, self.shell, self.sharpness()))
