@@ -32,7 +32,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], notes: Sequence[tupl
     steps = _column(history, "step")
     window = max(1, len(history) // SMOOTHED)
     marks = tuple(float(step) for step, _ in notes)
-    names = list(dict.fromkeys(name for entry in history for name in entry if name not in TOTAL))
+    names = sorted({name for entry in history for name in entry if name not in TOTAL})
     guided = [name for name in GUIDANCE if name in names]
     left = [_noisy("Loss", "weighted sum", steps, _column(history, "loss"), COLORS[6], window, marks)]
     for color, name in zip(COLORS, guided):

@@ -14,7 +14,7 @@ from avatar_core.export.sheet import INK
 from avatar_core.export.video import write_video
 
 FPS = 24
-SHOWN, HELD = 4, 16
+SHOWN, HELD = 6, 18
 """How long a picture stays, in frames of the video: those on the way, and the first two and the last."""
 
 
@@ -46,5 +46,5 @@ def captioned(picture: NDArray[np.uint8], label: str, size: tuple[int, int]) -> 
     height, width = size
     large = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
     font = ImageFont.load_default(size=max(8, height // 24))
-    ImageDraw.Draw(large).text((width // 2, height - height // 48), label, font=font, fill=INK, anchor="mb")
+    ImageDraw.Draw(large).text((width // 2, height - height // 32), label, font=font, fill=INK, anchor="ms")
     return np.asarray(large)

@@ -34,11 +34,11 @@ class FilmConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frames: int = Field(16, ge=1)
+    frames: int = Field(10, ge=1)
     """Pictures in the course of the steps, evenly spread; the last is of the last step."""
-    height: int = Field(224, ge=16, le=1024, multiple_of=2)
+    height: int = Field(320, ge=16, le=1024, multiple_of=2)
     """Height of the pictures, pixels."""
-    width: int = Field(168, ge=16, le=1024, multiple_of=2)
+    width: int = Field(240, ge=16, le=1024, multiple_of=2)
     """Width of the pictures, pixels."""
 
     def due(self, step: int, steps: int) -> bool:
