@@ -51,7 +51,7 @@ class Effort:
             if views > 1:
                 views //= 2
             else:
-                edge //= 2
+                edge = max(edge // 2, min(edge, SMALLEST_EDGE))
         return views, edge
 
     def can_halve(self, views: int, edge: int) -> bool:
@@ -100,7 +100,7 @@ class Event:
         """Return the event in words."""
         if self.kind == "plateau":
             return f"ended early: {self.reason}"
-        smaller = f"{self.views} views of {self.edge} pixels a step"
+        smaller = f"{self.views} x {self.edge} x {self.edge} pixels a step"
         slower = f"learning rates x {self.rate_factor:g}"
         return f"{self.reason}; back to step {self.back_to}, {slower if self.kind == 'divergence' else smaller}"
 

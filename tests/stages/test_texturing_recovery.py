@@ -230,6 +230,8 @@ def test_views_are_halved_before_their_edge():
         (1, 48),
         (1, 24),
     ]
+    assert Effort(halvings=4).step_size(1, 40) == (1, 16)
+    assert Effort(halvings=4).step_size(1, 12) == (1, 12)
     assert Effort(halvings=3).can_halve(6, 96)
     assert not Effort(halvings=4).can_halve(6, 96)
 
