@@ -24,7 +24,7 @@ def write_optimisation(path: Path, frames: Tensor, labels: Sequence[str], height
     Args:
         path: the MP4 to write.
         frames: (F, H, W, 3) uint8, sRGB.
-        labels: what each of them shows, written below it.
+        labels: what each of them shows, written into its corner.
         height: of the video, pixels, even; its width keeps the pictures' shape.
     Raises:
         ValueError: an odd height.
@@ -42,9 +42,9 @@ def write_optimisation(path: Path, frames: Tensor, labels: Sequence[str], height
 
 
 def captioned(picture: NDArray[np.uint8], label: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a picture (H, W, 3) resized to `size` (height, width) with its label at its foot."""
+    """Return a picture (H, W, 3) resized to `size` (height, width) with its label in its upper left corner."""
     height, width = size
     large = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
     font = ImageFont.load_default(size=max(8, height // 24))
-    ImageDraw.Draw(large).text((width // 2, height - height // 32), label, font=font, fill=INK, anchor="ms")
+    ImageDraw.Draw(large).text((height // 32, height // 16), label, font=font, fill=INK, anchor="ls")
     return np.asarray(large)
