@@ -30,4 +30,4 @@ class BodyError(AvatarError):
 
 
 class DivergenceError(AvatarError):
-    """An optimisation that produced numbers that are not finite."""
+    """An optimisation whose numbers are not finite, or whose loss explodes."""

@@ -10,7 +10,16 @@ from avatar_core.storage.paths import fsync_path, remove_tree, sync_tree, temp_n
 from avatar_core.storage.refs import MARKER_NAME, file_digest
 
 FOLDER = "avatars"
-FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", "report.json")
+FILES = (
+    "avatar.glb",
+    "avatar.ply",
+    "preview.png",
+    "turntable.mp4",
+    "motion.mp4",
+    "optimisation.mp4",
+    "learning.png",
+    "report.json",
+)
 
 
 def delivered_uri(avatar_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from avatar_core.rigging.retarget import RiggedClip, clip_joints, ground_facts, 
 from avatar_core.rigging.self_contact import self_penetration
 from avatar_core.rigging.skinning import Skin, edge_stretch
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class Facts(BaseModel):
@@ -93,6 +94,38 @@ class MotionFacts(Facts):
     """Cosines with the prompt of frames evenly spread over the clip."""
 
 
+class TexturingEvent(Facts):
+    """Where texturing went back or ended early, and why."""
+
+    step: int
+    """The step that failed, or after which it ended."""
+    kind: str
+    """One of divergence, memory and plateau."""
+    reason: str
+    back_to: int
+    """The step after which it went on."""
+    rate_factor: float
+    """What all learning rates were multiplied by from then on."""
+    views: int
+    """Views of a step from then on."""
+    edge: int
+    """Edge of that step's views from then on, pixels."""
+
+
+class TexturingFacts(Facts):
+    """How the optimisation went."""
+
+    steps: int
+    """Steps that were taken."""
+    final_loss: float | None
+    """Mean of the last tenth of them; none without a step."""
+    events: tuple[TexturingEvent, ...]
+    curves: str
+    """The picture of its learning curves."""
+    film: str
+    """The video of what the avatar looked like on the way."""
+
+
 class Report(Facts):
     """The whole report; `schema_version` rises when a field changes its meaning."""
 
@@ -115,6 +148,7 @@ class Report(Facts):
     """The shape vector by its labels."""
     outfit: dict[str, Any]
     """What texturing's search put on; empty without a search."""
+    texturing: TexturingFacts
     mesh: MeshFacts
     skin: SkinFacts
     motion: MotionFacts
@@ -211,6 +245,27 @@ def motion_facts(
         jerk_m_s3=jerk(clip_joints(clip, rig), clip.fps),
         seed_diversity_m=seed_diversity,
         frame_scores=frame_scores,
+    )
+
+
+def texturing_facts(
+    history: Sequence[Mapping[str, float]], events: Iterable[Mapping[str, Any]], *, curves: str, film: str
+) -> TexturingFacts:
+    """Sum up an optimisation.
+
+    Args:
+        history: each step's number and loss.
+        events: the fields of its events, in their order.
+        curves: file name of the picture of its learning curves.
+        film: file name of its video.
+    """
+    last = [entry["loss"] for entry in history[-max(1, len(history) // 10) :]]
+    return TexturingFacts(
+        steps=len(history),
+        final_loss=sum(last) / len(last) if last else None,
+        events=tuple(TexturingEvent(**event) for event in events),
+        curves=curves,
+        film=film,
     )
 
 

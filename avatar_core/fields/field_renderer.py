@@ -56,6 +56,7 @@ def render_field(
     intervals: int = 8,
     clay: bool = True,
     generator: torch.Generator | None = None,
+    rays: ShellRays | None = None,
 ) -> FieldViews:
     """Render a field; differentiable in its learned parameters and the sharpness.
 
@@ -72,12 +73,15 @@ def render_field(
         intervals: samples a ray.
         clay: whether to render the texture-less views too.
         generator: moves rays inside their pixels and samples inside their strata; None renders evenly.
+        rays: `rays` of an earlier render of the same cameras in the same shell, to be seen again; what is learned
+            does not move them.
     """
-    jitter = None
-    if generator is not None:
-        jitter = torch.rand(len(cameras), 2, generator=generator, device=generator.device) - 0.5
-        jitter = jitter.to(cameras.eye)
-    rays = shell.rays(cameras, field.dressed_sdf.distance, jitter)
+    if rays is None:
+        jitter = None
+        if generator is not None:
+            jitter = torch.rand(len(cameras), 2, generator=generator, device=generator.device) - 0.5
+            jitter = jitter.to(cameras.eye)
+        rays = shell.rays(cameras, field.dressed_sdf.distance, jitter)
     depths = stratified_depths(rays, intervals, generator)
     samples = rays.origins[:, None] + depths[:, :, None] * rays.directions[:, None]
     distances = field.sdf_sampled(samples.reshape(-1, 3)).reshape(depths.shape)

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,9 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from avatar_core.bodies.rig import Rig
 from avatar_core.errors import ArtifactError
 from avatar_core.export.glb import build_glb, json_extras
+from avatar_core.export.learning import learning_curves
 from avatar_core.export.lens import Lens
 from avatar_core.export.media import MediaConfig, write_motion, write_preview, write_turntable
 from avatar_core.export.mesh import TriangleMesh, extract_mesh, ply_bytes
+from avatar_core.export.optimisation_film import write_optimisation
 from avatar_core.export.provenance import GENERATOR, WeightFacts, used_weights, versions
 from avatar_core.export.report import (
     Report,
@@ -27,6 +29,7 @@ from avatar_core.export.report import (
     mesh_facts,
     motion_facts,
     skin_facts,
+    texturing_facts,
 )
 from avatar_core.rigging.relaxation import exercises, relaxed
 from avatar_core.rigging.retarget import RiggedClip, retarget
@@ -41,7 +44,8 @@ from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
 VERSION = 7
-FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", "report.json")
+CURVES, FILM = "learning.png", "optimisation.mp4"
+FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", FILM, CURVES, "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55
 """Radius of what is meshed more finely, in sizes of the head."""
@@ -150,7 +154,7 @@ def run(
         AvatarError: ffmpeg is missing.
     """
     lineage = lineage or Lineage()
-    steps = _Steps(context.progress, config.media.turntable_frames + len(motion.poses) + 5)
+    steps = _Steps(context.progress, config.media.turntable_frames + len(motion.poses) + 6)
     with steps.part("mesh_and_rig"):
         avatar = build_avatar(textured, motion, config, context)
         steps.advance("mesh and rig")
@@ -171,6 +175,7 @@ def run(
         steps.advance("model files")
     with tempfile.TemporaryDirectory(prefix="avatar-") as scratch:
         _photograph(Path(scratch), avatar, prompts, config.media, context.device, steps)
+        _tell_the_course(Path(scratch), textured, config.media, steps)
         files |= {path.name: path.read_bytes() for path in sorted(Path(scratch).iterdir())}
     with steps.part("scores"):
         final_scores, frame_scores = _final_scores(avatar, prompts, config, context)
@@ -191,6 +196,9 @@ def run(
         timings_s=dict(lineage.timings) | steps.seconds,
         body=dict(zip(context.body.shape_labels, textured.betas.tolist())),
         outfit=textured.outfit,
+        texturing=texturing_facts(
+            textured.history, [asdict(event) for event in textured.events], curves=CURVES, film=FILM
+        ),
         mesh=mesh_facts(avatar.mesh),
         skin=skin_facts(avatar.mesh, avatar.skin, len(avatar.rig.names), posed),
         motion=motion_facts(
@@ -267,6 +275,15 @@ def _photograph(
             device,
             lambda frame: steps.advance("motion film"),
         )
+
+
+def _tell_the_course(folder: Path, textured: TexturedAvatar, config: MediaConfig, steps: _Steps) -> None:
+    """Write the film and the learning curves of texturing."""
+    with steps.part("optimisation_film"):
+        write_optimisation(folder / FILM, textured.film.frames, textured.film.labels, config.video_height)
+        notes = [(event.step, event.told()) for event in textured.events]
+        learning_curves(textured.history, notes).save(folder / CURVES, format="PNG")
+        steps.advance("optimisation film")
 
 
 def _final_scores(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -18,7 +20,18 @@ from avatar_core.stages.base import StageContext
 from avatar_core.stages.implicit_init import ImplicitAvatar
 from avatar_core.stages.outfit_search import search_outfit
 from avatar_core.stages.texturing_config import Config
+from avatar_core.stages.texturing_film import Film, FilmCamera
 from avatar_core.stages.texturing_losses import total_loss
+from avatar_core.stages.texturing_plateau import has_stalled
+from avatar_core.stages.texturing_recovery import (
+    Diverged,
+    Effort,
+    Event,
+    Setback,
+    check_gradients,
+    check_loss,
+    setback_of,
+)
 from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, draw_views, scoring_views
 
@@ -36,7 +49,10 @@ def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, conte
     refined by gradients through rendered views. Interrupted runs continue from `context.checkpoint` as if
     they had not stopped: every step draws from a generator of its own.
 
-    Raises DivergenceError when the loss is not finite.
+    A step that diverges, or for which memory is wanting, takes the run back to its last checkpoint; from there it
+    goes on with smaller rates, or smaller steps. The result's `events` tell of it.
+
+    Raises DivergenceError when the loss diverges again and again, MemoryError when the smallest step is too large.
     """
     work = _Work(avatar, prompt, config, seed, context)
     resumed = context.checkpoint.load() if context.checkpoint is not None else None
@@ -46,16 +62,19 @@ def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, conte
     else:
         work.begin()
         work.keep()
-    while work.step < config.steps:
-        work.advance()
+    while not work.finished:
+        setback = work.attempt()
+        if setback is not None:
+            work.go_back(setback)
+            continue
         context.progress(work.step, config.steps, f"loss {work.history[-1]['loss']:.3f}")
-        if work.step % config.checkpoint_every == 0 and work.step < config.steps:
+        if work.step % config.checkpoint_every == 0 and not work.finished:
             work.keep()
     return work.result()
 
 
 class _Work:
-    """The state of one run: field, optimiser, history; everything else follows from the inputs."""
+    """The state of one run: field, optimiser, history, film; everything else follows from the inputs."""
 
     def __init__(self, avatar: ImplicitAvatar, prompt: str, config: Config, seed: int, context: StageContext) -> None:
         self.config, self.seed, self.context = config, seed, context
@@ -71,10 +90,17 @@ class _Work:
         self.outfit: dict[str, Any] = {}
         self.regions: tuple[str, ...] = ()
         self.history: list[dict[str, float]] = []
+        self.camera = FilmCamera(self.shaped.vertices, config.film, config.intervals)
+        self.film = Film.empty(config.film)
+        self.effort = Effort()
+        self.events: list[Event] = []
+        self.finished = config.steps == 0
 
     def begin(self) -> None:
         """Score the untouched avatar and dress it."""
         self.score_before = self.score()
+        self.shell = shell_of(self.field)
+        self._shoot("body")
         if self.config.outfit_search:
             outfit = search_outfit(
                 self.context.body,
@@ -90,6 +116,8 @@ class _Work:
             self.field.dress(outfit.membership, outfit.colors, outfit.thickness, outfit.volumes)
             self.outfit, self.regions = outfit.summary(), outfit.regions
         self._prepare()
+        if self.config.outfit_search:
+            self._shoot("outfit")
 
     def _prepare(self) -> None:
         """Build what depends on the dressed field."""
@@ -109,20 +137,24 @@ class _Work:
         )
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
 
-    def advance(self) -> None:
-        """Take one optimisation step."""
+    def attempt(self) -> Setback | None:
+        """Take one optimisation step; where it failed return how to go on, from the last good state."""
+        config = self.config
+        try:
+            self._advance()
+        except (Diverged, RuntimeError, MemoryError) as error:
+            edge = self._edge(self.step)
+            return setback_of(error, self.step + 1, self.effort, config.views_per_step, edge, config.recovery)
+        self._look_back()
+        return None
+
+    def _advance(self) -> None:
         config, encoder = self.config, self.context.encoder
         done = self.step / max(config.steps, 1)
         generator = torch_generator(self.seed, NAME, "step", str(self.step))
         self._schedule(done)
-        views = draw_views(
-            self.subject,
-            config.views,
-            config.views_per_step,
-            config.resolution_at(done),
-            self.step,
-            generator,
-        )
+        count, edge = self.effort.step_size(config.views_per_step, self._edge(self.step))
+        views = draw_views(self.subject, config.views, count, edge, self.step, generator)
         rendered = render_field(
             self.field,
             self.shell,
@@ -138,24 +170,45 @@ class _Work:
             rendered, self.targets[views.prompt], self.field, encoder, config.losses, self.step, generator
         )
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DivergenceError(
-                f"texturing's loss became {value} at step {self.step}: run it again with another seed, or lower "
-                "texturing.rates (half is a good first try)"
-            )
+        check_loss(value, self.history, config.recovery)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        check_gradients(parameter for group in self.optimizer.param_groups for parameter in group["params"])
         self.optimizer.step()
         self.step += 1
         numbers = {name: float(part) for name, part in parts.items()}
         self.history.append({"step": float(self.step), "loss": value, **numbers})
+
+    def _look_back(self) -> None:
+        """After a step: see whether the run is over, and take the picture that is due."""
+        config = self.config
+        stalled = has_stalled(self.history, config.full_detail_from(), config.losses, config.plateau)
+        self.finished = stalled or self.step == config.steps
+        if stalled and self.step < config.steps:
+            reason = f"the guidance loss did not fall by {config.plateau.gain} in {config.plateau.patience} steps"
+            self.events.append(self._event(Setback(self.step, "plateau", reason, self.effort)))
+        if self.finished or config.film.due(self.step, config.steps):
+            self._shoot(f"step {self.step}")
+
+    def _edge(self, done: int) -> int:
+        """Edge in pixels of the views of the step after `done` steps, where memory suffices."""
+        return self.config.resolution_at(done / max(self.config.steps, 1))
+
+    def _event(self, setback: Setback) -> Event:
+        """Tell of a setback from the step where the run goes on."""
+        effort = setback.effort
+        views, edge = effort.step_size(self.config.views_per_step, self._edge(setback.step - 1))
+        return Event(setback.step, setback.kind, setback.reason, self.step, effort.rate_factor, views, edge)
+
+    def _shoot(self, label: str) -> None:
+        self.film = self.film.with_frame(label, self.camera.shoot(self.field, self.shell, self.sharpness()))
 
     def _schedule(self, done: float) -> None:
         """Set learning rates and active grid levels for the part `done` in [0, 1) of the run."""
         warm = min(1.0, (self.step + 1) / self.config.warmup_steps)
         decay = self.config.final_rate + (1 - self.config.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
         for group, rate in zip(self.optimizer.param_groups, self._rates):
-            group["lr"] = rate * warm * decay
+            group["lr"] = rate * warm * decay * self.effort.rate_factor
         opened = min(1.0, done / self.config.full_detail_at)
         for encoding in (self.field.color_encoding, self.field.geometry_encoding):
             first = min(self.config.first_levels, encoding.layout.levels)
@@ -179,30 +232,57 @@ class _Work:
         return float((features * self.targets[views.prompt]).sum(1).mean())
 
     def keep(self) -> None:
-        """Save a checkpoint, where the caller keeps any."""
-        if self.context.checkpoint is None:
-            return
+        """Remember the state as the last good one, and save it where the caller keeps checkpoints."""
         state = {
             "field": self.field.state(),
-            "sharpness": self.sharpness.log_scale.detach(),
-            "optimizer": self.optimizer.state_dict(),
+            "sharpness": self.sharpness.log_scale.detach().clone(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "score_before": self.score_before,
             "outfit": self.outfit,
             "regions": self.regions,
-            "history": self.history,
+            "history": list(self.history),
+            "film": {"labels": self.film.labels, "frames": self.film.frames},
+            "effort": asdict(self.effort),
+            "events": [asdict(event) for event in self.events],
         }
-        self.context.checkpoint.save(state, self.step)
+        self.good = (state, self.step)
+        if self.context.checkpoint is not None:
+            self.context.checkpoint.save(state, self.step)
 
     def restore(self, state: dict[str, Any], step: int) -> None:
-        """Take over a checkpoint."""
+        """Take over a state that was kept."""
+        self.good = (state, step)
         self.field.load(state["field"])
         self._prepare()
         with torch.no_grad():
             self.sharpness.log_scale.copy_(state["sharpness"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.score_before, self.history = state["score_before"], state["history"]
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.score_before, self.history = state["score_before"], list(state["history"])
         self.outfit, self.regions = state["outfit"], tuple(state["regions"])
+        self.film = Film(**state["film"])
+        self.effort, self.events = Effort(**state["effort"]), [Event(**event) for event in state["events"]]
         self.step = step
+
+    def go_back(self, setback: Setback) -> None:
+        """Return to the last good state and go on from there with less effort.
+
+        The state is kept again at once, so that a run that is killed now does not forget the setback.
+        Raises DivergenceError when the run has gone back often enough.
+        """
+        recovery, events = self.config.recovery, self.events
+        if setback.kind == "divergence" and sum(e.kind == "divergence" for e in events) >= recovery.rollbacks:
+            raise DivergenceError(
+                f"texturing diverged at step {setback.step} ({setback.reason}), after going back "
+                f"{recovery.rollbacks} times, with {self.effort.rate_factor:g} of the learning rates at last: run it "
+                "again with another seed, or lower texturing.rates (half is a good first try)"
+            )
+        self.restore(*self.good)
+        if setback.kind == "memory" and self.context.device.type == "cuda":
+            torch.cuda.empty_cache()
+        event = self._event(setback)
+        self.effort, self.events = setback.effort, [*events, event]
+        logger.warning("texturing goes back from step %d to step %d: %s", setback.step, self.step, setback.reason)
+        self.keep()
 
     def result(self) -> TexturedAvatar:
         """Score the field as it is now and pack it."""
@@ -215,5 +295,7 @@ class _Work:
             score_after=self.score(),
             outfit=self.outfit,
             history=self.history,
+            film=self.film,
+            events=tuple(self.events),
             regions=self.regions,
         )

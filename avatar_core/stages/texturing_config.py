@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from avatar_core.stages.outfit_search import SearchConfig
+from avatar_core.stages.texturing_film import FilmConfig
 from avatar_core.stages.texturing_losses import LossConfig
+from avatar_core.stages.texturing_plateau import PlateauConfig
+from avatar_core.stages.texturing_recovery import RecoveryConfig
 from avatar_core.stages.texturing_views import ViewConfig
 
 
@@ -63,7 +68,17 @@ class Config(BaseModel):
     """Steps between checkpoints."""
     score_size: int = Field(128, ge=16)
     """Edge in pixels of the views that are scored before and after."""
+    film: FilmConfig = FilmConfig()
+    """Pictures taken on the way, for the film of the optimisation."""
+    recovery: RecoveryConfig = RecoveryConfig()
+    """What happens when a step fails."""
+    plateau: PlateauConfig = PlateauConfig()
+    """When the run ends before its last step."""
 
     def resolution_at(self, done: float) -> int:
         """Return the views' edge in pixels at the part `done` in [0, 1) of the run."""
         return self.resolutions[min(int(done * len(self.resolutions)), len(self.resolutions) - 1)]
+
+    def full_detail_from(self) -> int:
+        """Return the step after which views have their last resolution and all grid levels learn."""
+        return math.ceil(max(self.full_detail_at, 1 - 1 / len(self.resolutions)) * self.steps)

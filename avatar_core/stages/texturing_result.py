@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from avatar_core.errors import ArtifactError
 from avatar_core.export.surface import Surface
 from avatar_core.fields import AvatarField
 from avatar_core.stages.outfit_paint import PaintedSurface
+from avatar_core.stages.texturing_film import Film
+from avatar_core.stages.texturing_recovery import Event
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,10 @@ class TexturedAvatar:
     """What the search chose: kind and colour of each garment, and its score; empty without a search."""
     history: list[dict[str, float]]
     """Each step's number, loss and parts of the loss before weighting."""
+    film: Film
+    """What the avatar looked like on the way."""
+    events: tuple[Event, ...] = ()
+    """Where the run went back or ended early, and why."""
     regions: tuple[str, ...] = ()
     """Names of the wearables that the field's regions are, in their order; empty without a search."""
 
@@ -62,7 +68,10 @@ class TexturedAvatar:
             "outfit": self.outfit,
             "history": self.history,
             "regions": self.regions,
+            "events": [asdict(event) for event in self.events],
+            "film": self.film.labels,
         }
+        (folder / "film.png").write_bytes(self.film.png())
         (folder / "textured.json").write_text(json.dumps(facts, sort_keys=True), encoding="utf-8")
 
     @classmethod
@@ -73,6 +82,11 @@ class TexturedAvatar:
             facts = json.loads((folder / "textured.json").read_text(encoding="utf-8"))
             betas: torch.Tensor = tensors.pop("betas")
             state = {name.removeprefix("field."): value for name, value in tensors.items()}
-            return cls(betas=betas, state=state, **(facts | {"regions": tuple(facts["regions"])}))
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            raise ArtifactError(f"{folder} holds no textured avatar ({error}); run texturing again") from error
+            facts["regions"] = tuple(facts["regions"])
+            facts["events"] = tuple(Event(**event) for event in facts["events"])
+            facts["film"] = Film.from_png((folder / "film.png").read_bytes(), facts["film"])
+            return cls(betas=betas, state=state, **facts)
+        except (ArtifactError, SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            raise ArtifactError(
+                f"{folder} holds no textured avatar ({error}); run texturing again"
+            ) from error

@@ -34,6 +34,7 @@ class CheckpointStore:
     def save(self, state: Mapping[str, Any], step: int) -> None:
         """Store `state` after `step` >= 0 steps, then drop all but the two newest checkpoints.
 
+        Of several states after as many steps the one that was saved last counts as the newest.
         `state` holds tensors, numpy arrays, integers, floats, strings, booleans and None, in any nesting of
         mappings, lists and tuples, such as `optimizer.state_dict()`. Keep a generator as
         `generator.get_state()` (a uint8 tensor). Raises ArtifactError if the place cannot be written,
@@ -43,7 +44,9 @@ class CheckpointStore:
             raise ValueError(f"step is {step}: it counts finished steps, so it cannot be negative")
         data = _encode(state, step)
         try:
-            self._folder.write(f"step-{step:012d}-{uuid.uuid4().hex[:8]}.safetensors", data)
+            # A number that rises with every save of one step, and four random digits against writers of one name.
+            revision = f"{self._revisions(step):04x}{uuid.uuid4().hex[:4]}"
+            self._folder.write(f"step-{step:012d}-{revision}.safetensors", data)
             for _, name in self._newest_first()[KEPT:]:
                 self._folder.remove(name)
         except OSError as error:
@@ -73,6 +76,11 @@ class CheckpointStore:
     def clear(self) -> None:
         """Delete all checkpoints of this computation."""
         self._folder.remove_folder()
+
+    def _revisions(self, step: int) -> int:
+        """The revision after the highest of the checkpoints after `step` steps; 0 where there are none."""
+        names = [name for number, name in self._newest_first() if number == step]
+        return int(names[0].split("-")[2][:4], 16) + 1 if names else 0
 
     def _newest_first(self) -> list[tuple[int, str]]:
         matches = (_NAME.fullmatch(name) for name in self._folder.files())

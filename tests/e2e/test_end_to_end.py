@@ -22,7 +22,16 @@ from avatar_core.storage import ArtifactStore
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 TIMEOUT = 1800  # seconds; only a hang is that slow
-FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", "report.json")
+FILES = (
+    "avatar.glb",
+    "avatar.ply",
+    "preview.png",
+    "turntable.mp4",
+    "motion.mp4",
+    "optimisation.mp4",
+    "learning.png",
+    "report.json",
+)
 STAGES = ("coarse_shape", "implicit_init", "texturing", "candidate_poses", "motion", "export")
 CATALOG = """id,shape,appearance,motion,seed
 ada,a tall man,a man in a red shirt,walking,
@@ -219,7 +228,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_library(
     prompts = ("--shape", "a tall man", "--appearance", "a man in a red shirt", "--motion", "walking")
     arguments = ("make", *prompts, "--id", "twin", "--library", tmp_path, "--preset", "tiny", "--device", "cpu")
     assert avatars(*arguments).returncode == 0
-    for name in ("avatar.glb", "avatar.ply"):
+    for name in ("avatar.glb", "avatar.ply", "optimisation.mp4", "learning.png"):
         assert (tmp_path / "avatars/twin" / name).read_bytes() == (made.library / "avatars/ada" / name).read_bytes()
 
 

@@ -15,8 +15,19 @@ from avatar_core.export.report import (
     StageScore,
     build_report,
     mesh_facts,
+    texturing_facts,
 )
 
+EVENT = {
+    "step": 43,
+    "kind": "divergence",
+    "reason": "the loss is nan",
+    "back_to": 40,
+    "rate_factor": 0.5,
+    "views": 6,
+    "edge": 64,
+}
+HISTORY = [{"step": float(step), "loss": 2.0 - 0.01 * step, "lit": 0.5} for step in range(1, 101)]
 PARTS = {
     "generator": "avatar-foundry",
     "prompts": {"shape": "a man", "appearance": "a knight", "motion": "waving"},
@@ -28,6 +39,7 @@ PARTS = {
     "timings_s": {"texturing": 60.0},
     "body": {"height": 0.5},
     "outfit": {"top": "red t-shirt"},
+    "texturing": texturing_facts(HISTORY, [EVENT], curves="learning.png", film="optimisation.mp4"),
     "mesh": MeshFacts(
         vertices=4,
         faces=4,
@@ -97,3 +109,12 @@ def test_every_model_is_listed_with_digest_and_licence():
 
 def test_versions_name_python_and_the_project():
     assert {"python", "avatar_core", "torch"} <= set(versions())
+
+
+def test_the_course_of_the_texturing_is_summed_up():
+    facts = build_report(**PARTS).texturing
+    assert facts.steps == 100
+    assert facts.final_loss == pytest.approx(2.0 - 0.955)
+    assert facts.events[0].model_dump() == EVENT
+    assert (facts.curves, facts.film) == ("learning.png", "optimisation.mp4")
+    assert texturing_facts([], [], curves="a", film="b").final_loss is None

@@ -1,3 +1,4 @@
+import io
 import json
 
 import numpy as np
@@ -5,6 +6,7 @@ import pygltflib
 import pytest
 import torch
 import trimesh
+from PIL import Image
 
 from avatar_core.bodies import load_body
 from avatar_core.errors import ArtifactError
@@ -16,6 +18,8 @@ from avatar_core.stages.base import StageContext
 from avatar_core.stages.coarse_shape import CoarseShape
 from avatar_core.stages.export import FILES, Config, ExportResult, Lineage
 from avatar_core.stages.motion import Motion
+from avatar_core.stages.texturing_film import Film
+from avatar_core.stages.texturing_recovery import Event
 from avatar_core.stages.texturing_result import TexturedAvatar
 
 PROMPTS = {"shape": "an average person", "appearance": "a person in a red shirt", "motion": "waving"}
@@ -56,7 +60,11 @@ def textured(context) -> TexturedAvatar:
     colors = torch.tensor([tints.get(name, (0.8, 0.6, 0.5)) for name in body.region_names])
     thickness = torch.tensor([0.02 if name == "scalp" else 0.0 for name in body.region_names])
     field.dress(member, colors, thickness)
-    return TexturedAvatar(body.neutral_shape, field.state(), 0.1, 0.2, {"top": "red shirt"}, [])
+    film = Film(("body", "outfit", "step 2"), torch.arange(3 * 32 * 24 * 3).reshape(3, 32, 24, 3).byte())
+    history = [{"step": float(step), "loss": 1.0 / step, "lit": 0.5 / step, "mask": 0.1} for step in (1, 2)]
+    event = Event(2, "divergence", "the loss is nan", 1, 0.5, 6, 64)
+    outfit = {"top": "red shirt"}
+    return TexturedAvatar(body.neutral_shape, field.state(), 0.1, 0.2, outfit, history, film, (event,))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +94,7 @@ def result(textured, motion, shape, context, told) -> ExportResult:
     return export.run(textured, motion, shape, PROMPTS, config=QUICK, seed=7, context=watched, lineage=lineage)
 
 
-def test_all_six_files_are_there_and_open(result, tmp_path):
+def test_all_files_are_there_and_open(result, tmp_path):
     result.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     document = pygltflib.GLTF2().load(tmp_path / "avatar.glb")
@@ -149,6 +157,12 @@ def test_the_report_tells_what_was_made(result):
     assert all(report.timings_s[f"export.{part}"] >= 0 for part in ("mesh_and_rig", "preview", "turntable"))
     assert report.outfit == {"top": "red shirt"}
     assert report.body["height"] == 0.5
+    assert report.texturing.steps == 2
+    assert report.texturing.final_loss == 0.5
+    assert report.texturing.events[0].reason == "the loss is nan"
+    assert {report.texturing.film, report.texturing.curves} < set(result.files)
+    assert result.files["optimisation.mp4"][4:8] == b"ftyp"
+    assert Image.open(io.BytesIO(result.files["learning.png"])).size[0] == 1280
     assert report.weights["body"].digest
 
 
@@ -160,5 +174,5 @@ def test_progress_ends_at_its_total(result, told):
 def test_the_model_is_byte_equal_when_made_again_whatever_the_clock_says(textured, motion, shape, context, result):
     lineage = Lineage(preset="draft", keys={"motion": "ab" * 16}, timings={"texturing": 99.0})
     again = export.run(textured, motion, shape, PROMPTS, config=QUICK, seed=7, context=context, lineage=lineage)
-    for name in ("avatar.glb", "avatar.ply", "preview.png"):
+    for name in ("avatar.glb", "avatar.ply", "preview.png", "optimisation.mp4", "learning.png"):
         assert again.files[name] == result.files[name], name

@@ -1,94 +1,31 @@
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+from small_texturing import CONFIG, PROMPT, Killed, equal_states
 
-from avatar_core.bodies import load_body
 from avatar_core.errors import ArtifactError, DivergenceError
-from avatar_core.fields import FieldConfig, HashConfig
-from avatar_core.perception.encoder import load_encoder
 from avatar_core.seeds import torch_generator
-from avatar_core.stages import implicit_init, texturing
-from avatar_core.stages.base import StageContext
-from avatar_core.stages.outfit_search import SearchConfig
+from avatar_core.stages import texturing
 from avatar_core.stages.texturing_losses import LossConfig
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, ViewConfig, draw_views, scoring_views
 from avatar_core.storage.store import ArtifactStore
 
-PROMPT = "a man in a red shirt"
-FIELD = FieldConfig(
-    sdf_cell=0.02,
-    geometry=HashConfig(levels=2, coarsest_cell=0.2, finest_cell=0.1, log2_table_size=10),
-    color=HashConfig(levels=3, coarsest_cell=0.2, finest_cell=0.05, log2_table_size=10),
-    hidden=8,
-)
-CONFIG = texturing.Config(
-    steps=4,
-    views_per_step=2,
-    resolutions=(16, 24),
-    intervals=4,
-    checkpoint_every=2,
-    score_size=24,
-    warmup_steps=1,
-    search=SearchConfig(size=24, starts=4, kept_starts=1, passes=1),
-)
 
-
-@dataclass(frozen=True)
-class Shape:
-    betas: torch.Tensor
+@pytest.fixture(scope="module")
+def context(small_context):
+    return small_context
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    """A CLIP with two small layers and random weights, read from a checkpoint like any other."""
-    folder = tmp_path_factory.mktemp("clip")
-    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.WordLevelTrainer(special_tokens=["<unk>", "<pad>", "<start>", "<end>"])
-    tokenizer.train_from_iterator([f"a 3d rendering of the face back {PROMPT} in unreal engine"], trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="<unk>",
-        pad_token="<pad>",
-        bos_token="<start>",
-        eos_token="<end>",
-    )
-    fast.save_pretrained(folder)
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config=small | {"vocab_size": len(fast), "max_position_embeddings": 24, "eos_token_id": 3},
-        vision_config=small | {"image_size": 24, "patch_size": 8},
-        projection_dim=12,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        CLIPModel(config).save_pretrained(folder)
-    return load_encoder(str(folder))
-
-
-@pytest.fixture(scope="module")
-def context(encoder):
-    torch.set_num_threads(1)
-    return StageContext(body=load_body(), encoder=encoder)
-
-
-@pytest.fixture(scope="module")
-def avatar(context):
-    config = implicit_init.Config(field=FIELD, check_points=500, tolerance=0.01)
-    return implicit_init.run(Shape(context.body.neutral_shape), config=config, seed=1, context=context)
+def avatar(small_avatar):
+    return small_avatar
 
 
 @pytest.fixture(scope="module")
 def textured(avatar, context):
     return texturing.run(avatar, PROMPT, config=CONFIG, seed=5, context=context)
-
-
-def equal_states(first, second) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_the_result_is_a_field_that_learned(avatar, textured, context):
@@ -116,10 +53,6 @@ def test_equal_seeds_give_equal_bits_and_others_differ(avatar, textured, context
     assert not equal_states(textured.state, other.state)
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize(("at_step", "continued_at"), [(1, 1), (3, 3)])
 def test_a_killed_run_continues_to_the_same_bits(tmp_path, avatar, textured, context, at_step, continued_at):
     store = ArtifactStore(str(tmp_path)).checkpoints(texturing.NAME, "0" * 32)
@@ -145,6 +78,8 @@ def test_a_killed_run_continues_to_the_same_bits(tmp_path, avatar, textured, con
     assert resumed.history == textured.history
     assert (resumed.score_before, resumed.score_after) == (textured.score_before, textured.score_after)
     assert resumed.outfit == textured.outfit
+    assert resumed.film.labels == textured.film.labels
+    assert torch.equal(resumed.film.frames, textured.film.frames)
 
 
 def test_guidance_lowers_its_loss(avatar, context):
@@ -180,11 +115,14 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, textured):
     assert (loaded.score_before, loaded.score_after) == (textured.score_before, textured.score_after)
     assert loaded.history == textured.history
     assert loaded.outfit == textured.outfit
+    assert loaded.film.labels == textured.film.labels
+    assert torch.equal(loaded.film.frames, textured.film.frames)
 
 
-def test_a_damaged_artifact_is_named(tmp_path, textured):
+@pytest.mark.parametrize(("name", "content"), [("textured.json", b"{"), ("film.png", b"\x89PNG")])
+def test_a_damaged_artifact_is_named(tmp_path, textured, name, content):
     textured.save(tmp_path)
-    (tmp_path / "textured.json").write_text("{", encoding="utf-8")
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(ArtifactError, match="run texturing again"):
         texturing.TexturedAvatar.load(tmp_path)
 

@@ -118,6 +118,17 @@ def test_the_two_newest_are_kept(store, checkpoints):
     assert checkpoints.load()[1] == 1000
 
 
+def test_of_several_states_after_as_many_steps_the_last_saved_is_the_newest(store, checkpoints):
+    """A run that goes back to its last checkpoint saves it again with other settings."""
+    for number in range(20):
+        checkpoints.save({"number": number}, 7)
+        assert checkpoints.load() == ({"number": number}, 7)
+    folder, names = saved_files(store)
+    assert len(names) == 2
+    folder.write(names[-1], b"torn")
+    assert checkpoints.load() == ({"number": 18}, 7)
+
+
 def test_clearing_leaves_the_other_results_alone(store, checkpoints):
     other = store.checkpoints(STAGE, "cd" * 16)
     checkpoints.save({"x": 1}, 1)
