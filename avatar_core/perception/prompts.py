@@ -39,7 +39,7 @@ def shape_prompt(text: str) -> str:
 
 
 def appearance_prompts(text: str, sex: str | None = None) -> dict[str, str]:
-    """Return the prompts of an appearance, by view: "body", "face" and "back".
+    """Return the prompts of an appearance, by view: "body", "face", "back" and "hand".
 
     Args:
         text: what the user wrote, as "red shirt and blue trousers" or "a firefighter".
@@ -53,6 +53,7 @@ def appearance_prompts(text: str, sex: str | None = None) -> dict[str, str]:
         "body": f"a 3d rendering of {who} in unreal engine",
         "face": f"a 3d rendering of the face of {who} in unreal engine",
         "back": f"a 3d rendering of the back of {who} in unreal engine",
+        "hand": f"a 3d rendering of the hand of {who} in unreal engine",
     }
 
 

@@ -58,7 +58,8 @@ def appearance_scores(
     prompts = appearance_prompts(prompt, subject.sex)
     texts = encoder.encode_texts([prompts[kind] for kind in PROMPT_KINDS])
     cosines = (encoder.encode_images(image) * texts[views.prompt]).sum(1)
-    return {kind: float(cosines[views.prompt == index].mean()) for index, kind in enumerate(PROMPT_KINDS)}
+    shown = {index: PROMPT_KINDS[index] for index in sorted(set(views.prompt.tolist()))}
+    return {kind: float(cosines[views.prompt == index].mean()) for index, kind in shown.items()}
 
 
 @torch.no_grad()

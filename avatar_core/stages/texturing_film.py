@@ -24,7 +24,9 @@ from avatar_core.rendering.lights import studio_lights
 AZIMUTH, ELEVATION, FOV = math.radians(35.0), math.radians(7.0), math.radians(24.0)
 """A three-quarter view from the front by a portrait lens."""
 MARGIN = 0.06
-"""Part of the picture left free around the body, for hair and clothes to grow into."""
+"""Part of the picture left free around the body, for clothes to grow into."""
+HEADROOM = 0.2
+"""Metres above the body that are in the picture, for hats and hair."""
 BACKDROP = 0.9
 """Grey behind the avatar, sRGB."""
 
@@ -93,6 +95,8 @@ class FilmCamera:
 
     def __init__(self, vertices: Tensor, config: FilmConfig, intervals: int) -> None:
         size = (config.height, config.width)
+        top = vertices[vertices[:, 1].argmax()] + vertices.new_tensor([0.0, HEADROOM, 0.0])
+        vertices = torch.cat([vertices, top[None]])
         middle = 0.5 * (vertices.amin(0) + vertices.amax(0))
         azimuth = torch.tensor([AZIMUTH], device=vertices.device)
         distance = framing_distance(vertices, middle, azimuth, ELEVATION, FOV, size, MARGIN)

@@ -14,13 +14,17 @@ from avatar_core.rendering.backgrounds import random_backgrounds
 from avatar_core.rendering.cameras import Cameras, cat_cameras, orbit_cameras
 from avatar_core.rendering.lights import Lights, random_camera_lights, studio_lights
 
-PROMPT_KINDS: tuple[str, ...] = ("body", "face", "back")
+PROMPT_KINDS: tuple[str, ...] = ("body", "face", "back", "hand")
 """The prompts a view can be compared with, in the order of a view's `prompt` index."""
 BEHIND = math.radians(110)
 """A camera farther round than this is compared with the prompt of the back."""
 SCORING_FOV, SCORING_ELEVATION = math.radians(40), 0.05
 """Field of view and elevation of fixed views, radians."""
 HEAD_REGIONS = ("face", "scalp", "ears", "eyes", "mouth", "head")
+HANDS = ("left_hand", "right_hand")
+LOWER_LEGS = ("left_shin", "right_shin", "left_foot", "right_foot")
+PHASES = {"face": 0.35, "back": 0.6, "side": 0.85, "feet": 0.1, "hand": 0.4}
+"""Where in its turn each kind of view begins, so that they do not come all at once."""
 
 
 class ViewConfig(BaseModel):
@@ -34,10 +38,14 @@ class ViewConfig(BaseModel):
     """Views from behind, compared with the prompt of the back."""
     side_share: float = Field(0.15, ge=0, le=1)
     """Views from the left and right."""
+    feet_share: float = Field(0.05, ge=0, le=1)
+    """Views of the legs below the knees, from any side, compared with the prompt of the body."""
+    hand_share: float = Field(0.03, ge=0, le=1)
+    """Close-ups of either hand, compared with the prompt of the hand."""
     fill: tuple[float, float] = (0.6, 1.1)
     """Part of the image's height that the body takes, drawn uniformly; above 1 it is cut off."""
     face_fill: tuple[float, float] = (0.5, 0.95)
-    """The same of the head in close-ups."""
+    """The same of the head, a hand or the feet in close-ups."""
     fov: tuple[float, float] = (math.radians(25), math.radians(55))
     """Vertical field of view, radians, drawn uniformly."""
     azimuth_spread: float = Field(math.pi / 7, ge=0)
@@ -56,15 +64,19 @@ class Subject:
     body_size: float  # metres
     head_centre: Tensor  # (3,) metres
     head_size: float  # metres
+    feet_centre: Tensor  # (3,) metres, of the legs below the knees
+    feet_size: float  # metres
+    hand_centres: tuple[Tensor, Tensor]  # (3,) metres each, left and right
+    hand_size: float  # metres
     sex: str | None  # "man" or "woman"; None where the body's shape does not tell
 
     @classmethod
     def of(cls, body: BodyModel, shaped: ShapedBody) -> Subject:
         """Measure a shaped body."""
-        heads = [index for index, name in enumerate(body.region_names) if name in HEAD_REGIONS]
-        on_head = torch.isin(body.regions, torch.tensor(heads, device=body.regions.device))
-        head = shaped.vertices[on_head] if bool(on_head.any()) else shaped.vertices
-        return cls(*_box(shaped.vertices), *_box(head), _sex(body, shaped))
+        head, feet = (_box(_part(body, shaped, names)) for names in (HEAD_REGIONS, LOWER_LEGS))
+        left, right = (_box(_part(body, shaped, (name,))) for name in HANDS)
+        hands = (left[0], right[0])
+        return cls(*_box(shaped.vertices), *head, *feet, hands, max(left[1], right[1]), _sex(body, shaped))
 
 
 def _sex(body: BodyModel, shaped: ShapedBody) -> str | None:
@@ -72,6 +84,13 @@ def _sex(body: BodyModel, shaped: ShapedBody) -> str | None:
         return None
     gender = float(shaped.betas[body.shape_labels.index("gender")])
     return "woman" if gender > 0.65 else ("man" if gender < 0.35 else None)
+
+
+def _part(body: BodyModel, shaped: ShapedBody, regions: tuple[str, ...]) -> Tensor:
+    """Vertices (N, 3) of some regions; all of them where the body labels none of these."""
+    meant = [index for index, name in enumerate(body.region_names) if name in regions]
+    inside = torch.isin(body.regions, torch.tensor(meant, device=body.regions.device))
+    return shaped.vertices[inside] if bool(inside.any()) else shaped.vertices
 
 
 def _box(points: Tensor) -> tuple[Tensor, float]:
@@ -104,9 +123,7 @@ def draw_views(
     cameras, prompts = [], []
     for kind in kinds:
         azimuth = _azimuth(kind, config, generator)
-        centre, extent, fill = subject.body_centre, subject.body_size, config.fill
-        if kind == "face":
-            centre, extent, fill = subject.head_centre, subject.head_size, config.face_fill
+        centre, extent, fill = _framing(subject, config, kind, generator)
         draws = torch.rand(2, generator=generator).tolist()
         normals = torch.randn(4, generator=generator)
         fov = config.fov[0] + draws[0] * (config.fov[1] - config.fov[0])
@@ -115,7 +132,7 @@ def draw_views(
         target = centre + (normals[1:] * config.target_spread * extent).to(device)
         cameras.append(_framed(azimuth, elevation, target, extent / filled, fov, size))
         behind = abs((azimuth + math.pi) % (2 * math.pi) - math.pi) > BEHIND
-        prompts.append("back" if behind else "face" if kind == "face" else "body")
+        prompts.append(kind if kind == "hand" else "back" if behind else "face" if kind == "face" else "body")
     batch = cat_cameras(cameras).to(device)
     lights = random_camera_lights(generator, batch)
     background = random_backgrounds(generator, count, size, size, device)
@@ -161,18 +178,33 @@ def _framed(
 
 def _kind(config: ViewConfig, view: int) -> str:
     """The kind of the view with this running number: each kind's count follows its share."""
-    shares = {"face": config.face_share, "back": config.back_share, "side": config.side_share}
-    for kind, share in shares.items():
-        phase = {"face": 0.35, "back": 0.6, "side": 0.85}[kind]
+    shares = (config.face_share, config.back_share, config.side_share, config.feet_share, config.hand_share)
+    for (kind, phase), share in zip(PHASES.items(), shares):
         if math.floor((view + 1) * share + phase) > math.floor(view * share + phase):
             return kind
     return "front"
+
+
+def _framing(
+    subject: Subject, config: ViewConfig, kind: str, generator: torch.Generator
+) -> tuple[Tensor, float, tuple[float, float]]:
+    """What a kind of view looks at: centre (3,) and size in metres, and the part of the image that it fills."""
+    if kind == "hand":
+        side = int(torch.randint(2, (1,), generator=generator))
+        return subject.hand_centres[side], subject.hand_size, config.face_fill
+    if kind == "face":
+        return subject.head_centre, subject.head_size, config.face_fill
+    if kind == "feet":
+        return subject.feet_centre, subject.feet_size, config.face_fill
+    return subject.body_centre, subject.body_size, config.fill
 
 
 def _azimuth(kind: str, config: ViewConfig, generator: torch.Generator) -> float:
     spread = config.azimuth_spread * float(torch.randn((), generator=generator))
     if kind == "back":
         return math.pi + spread
+    if kind in ("feet", "hand"):
+        return 2 * math.pi * float(torch.rand((), generator=generator))
     if kind == "side":
         return (math.pi / 2 if float(torch.rand((), generator=generator)) < 0.5 else -math.pi / 2) + spread
     return spread

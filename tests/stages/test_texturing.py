@@ -6,6 +6,7 @@ import torch
 from small_texturing import CONFIG, PROMPT, Killed, equal_states
 
 from avatar_core.errors import ArtifactError, DivergenceError
+from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.seeds import torch_generator
 from avatar_core.stages import texturing
 from avatar_core.stages.texturing_losses import LossConfig
@@ -129,13 +130,30 @@ def test_a_damaged_artifact_is_named(tmp_path, textured, name, content):
 
 def test_views_keep_their_shares(context):
     subject = Subject.of(context.body, context.body.shape(context.body.neutral_shape))
-    config = ViewConfig(face_share=0.25, back_share=0.25, side_share=0.0, azimuth_spread=0.0)
+    config = ViewConfig(
+        face_share=0.25, back_share=0.25, side_share=0.0, feet_share=0.0, hand_share=0.1, azimuth_spread=0.0
+    )
     prompts = []
     for step in range(40):
         views = draw_views(subject, config, 2, 16, step, torch_generator(step))
         prompts += [PROMPT_KINDS[index] for index in views.prompt.tolist()]
     assert prompts.count("face") == 20
     assert prompts.count("back") == 20
+    assert prompts.count("hand") == 8
+
+
+@pytest.mark.parametrize(("kind", "names"), [("hand", ("left_hand", "right_hand")), ("feet", ("left_foot", "right_foot"))])
+def test_close_ups_show_hands_and_feet(context, kind, names):
+    body = context.body
+    shaped = body.shape(body.neutral_shape)
+    none = {name: 0.0 for name in ("face_share", "back_share", "side_share", "feet_share", "hand_share")}
+    config = ViewConfig(**(none | {f"{kind}_share": 1.0}), target_spread=0.0)
+    views = draw_views(Subject.of(body, shaped), config, 8, 32, 0, torch_generator(3))
+    face = MeshRays(shaped.vertices, body.faces).rasterize(views.cameras).face
+    wanted = torch.tensor([body.region_names.index(name) for name in names])
+    seen = torch.isin(body.regions[body.faces[:, 0]][face.clamp_min(0)], wanted) & (face >= 0)
+    assert float(seen.flatten(1).float().mean(1).amin()) > 0.02
+    assert float((face >= 0).float().mean()) > 0.1
 
 
 def test_scoring_views_are_fixed_and_show_every_prompt(context):
