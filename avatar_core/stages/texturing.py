@@ -26,7 +26,7 @@ NAME = "texturing"
 VERSION = 5
 logger = logging.getLogger(__name__)
 
-__all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "run"]
+__all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "TexturingRun", "run"]
 
 
 def run(
@@ -40,7 +40,7 @@ def run(
 
     Raises DivergenceError when the loss is not finite.
     """
-    work = _Work(avatar, prompt, config, seed, context)
+    work = TexturingRun(avatar, prompt, config, seed, context)
     resumed = context.checkpoint.load() if context.checkpoint is not None else None
     if resumed is not None:
         work.restore(*resumed)
@@ -56,8 +56,11 @@ def run(
     return work.result()
 
 
-class _Work:
-    """The state of one run: field, optimiser, history; everything else follows from the inputs."""
+class TexturingRun:
+    """One run step by step: `begin` or `restore`, `advance` as often as wanted, `result`.
+
+    Its state is field, optimiser and history; everything else follows from the inputs, which are those of `run`.
+    """
 
     def __init__(
         self, avatar: ImplicitAvatar, prompt: str, config: Config, seed: int, context: StageContext
