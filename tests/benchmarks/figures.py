@@ -47,7 +47,11 @@ def rows(figures: Sequence[Figure]) -> list[Row]:
     for figure in figures:
         grouped.setdefault((figure.part, figure.name, figure.unit), []).append(figure)
     return [
-        Row(*key, tuple((one.setting, one.value) for one in ones), "; ".join(dict.fromkeys(o.note for o in ones if o.note)))
+        Row(
+            *key,
+            tuple((one.setting, one.value) for one in ones),
+            "; ".join(dict.fromkeys(o.note for o in ones if o.note)),
+        )
         for key, ones in grouped.items()
     ]
 
@@ -61,7 +65,9 @@ def table(figures: Sequence[Figure], title: str) -> Table:
     for row in rows(figures):
         if row.part != last and last:
             shown.add_section()
-        measured = "  ".join(f"[dim]{setting}:[/] {number(value)}" if setting else number(value) for setting, value in row.values)
+        measured = "  ".join(
+            f"[dim]{setting}:[/] {number(value)}" if setting else number(value) for setting, value in row.values
+        )
         shown.add_row("" if row.part == last else row.part, row.name, row.unit, measured, row.note)
         last = row.part
     return shown

@@ -7,6 +7,7 @@ Colours do not depend on the view, as in AvatarCLIP.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ class NaiveNeus(nn.Module):
         generator: of the first weights.
     """
 
+    centre: Tensor
+
     def __init__(self, centre: Tensor, radius: float, generator: torch.Generator) -> None:
         super().__init__()
         self.register_buffer("centre", centre.detach().clone())
@@ -37,6 +40,7 @@ class NaiveNeus(nn.Module):
         encoded = 3 * (1 + 2 * FREQUENCIES)
         self.sdf_layers = _layers([encoded, *[WIDTH] * SDF_LAYERS, 1 + WIDTH])
         self.color_layers = _layers([3 + 3 + WIDTH, *[WIDTH] * COLOR_LAYERS, 3])
+        self.layers = nn.ModuleList([*self.sdf_layers, *self.color_layers])
         self._begin_as_sphere(generator)
         self.to(centre.device)
 
@@ -173,6 +177,6 @@ def sphere_depths(
     return middle + radius * (even + shift * (2.0 / samples))
 
 
-def _layers(sizes: list[int]) -> nn.ModuleList:
+def _layers(sizes: list[int]) -> list[nn.Linear]:
     """Linear layers without values: their weights are drawn elsewhere, from an explicit generator."""
-    return nn.ModuleList(nn.utils.skip_init(nn.Linear, *pair) for pair in zip(sizes, sizes[1:]))
+    return [nn.utils.skip_init(nn.Linear, *pair) for pair in itertools.pairwise(sizes)]

@@ -171,4 +171,3 @@ def _figures(detailed: StepTimes, plain: StepTimes, setting: str) -> list[Figure
     figures.append(figure("total", 1e3 * detailed.total))
     figures.append(figure("total without these probes", 1e3 * plain.total))
     return figures
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,24 +18,10 @@ from avatar_core.stages import implicit_init
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.implicit_init import ImplicitAvatar
 from avatar_core.stages.texturing import Config, TexturingRun
+from avatar_core.storage import ArtifactStore
 
 Say = Callable[[int, int, str], None]
 """Is told (done, total, what is measured)."""
-
-
-class MemoryCheckpoint:
-    """Keeps the last checkpoint of a run in memory."""
-
-    def __init__(self) -> None:
-        self._kept: tuple[dict[str, Any], int] | None = None
-
-    def save(self, state: dict[str, Any], step: int) -> None:
-        """Keep a copy of `state`."""
-        self._kept = (copy.deepcopy(state), step)
-
-    def load(self) -> tuple[dict[str, Any], int] | None:
-        """Return a copy of what was kept last."""
-        return copy.deepcopy(self._kept)
 
 
 @dataclass(frozen=True)
@@ -70,11 +57,12 @@ class Workbench:
         shape = Shape(context.body.neutral_shape)
         avatar = implicit_init.run(shape, config=preset.implicit_init, seed=seed, context=context)
         say(2, 3, "outfit")
-        checkpoint = MemoryCheckpoint()
-        run = TexturingRun(avatar, prompt, preset.texturing, seed, replace(context, checkpoint=checkpoint))
-        run.begin()
-        run.keep()
-        kept = checkpoint.load()
+        with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+            checkpoint = ArtifactStore(folder).checkpoints("texturing", "benchmark")
+            run = TexturingRun(avatar, prompt, preset.texturing, seed, replace(context, checkpoint=checkpoint))
+            run.begin()
+            run.keep()
+            kept = checkpoint.load()
         assert kept is not None
         say(3, 3, "ready")
         return cls(context, preset, prompt, seed, clock, avatar, kept[0])
