@@ -36,6 +36,8 @@ class Effort:
     """Rays that a naive step times; 0 for all."""
     naive_samples: int = comparison.SAMPLES
     """Samples on each."""
+    scaling_repeats: int = 8
+    """Steps that count along the scaled settings."""
     score_every: int = 10
     """Steps between two scores of a run."""
     target_score: float | None = None
@@ -54,6 +56,7 @@ QUICK = Effort(
     naive_repeats=1,
     naive_rays=32,
     naive_samples=8,
+    scaling_repeats=1,
     score_every=3,
     factors=(2.0,),
     axes=scaling.QUICK_AXES,
@@ -90,7 +93,9 @@ PARTS: dict[str, Part] = {
     ),
     "scores": lambda bench, effort, say: scores.measure(bench, effort.score_every, effort.target_score, say),
     "extraction": lambda bench, effort, say: extraction.measure(bench, effort.factors, say),
-    "scaling": lambda bench, effort, say: scaling.measure(bench, effort.axes, effort.repeats, effort.warmup, say),
+    "scaling": lambda bench, effort, say: scaling.measure(
+        bench, effort.axes, effort.scaling_repeats, effort.warmup, say
+    ),
     "avatar": lambda bench, effort, say: whole_avatar.measure(effort.presets, bench, say),
 }
 """What can be measured, in the order of the table."""

@@ -79,6 +79,7 @@ def _request(options: argparse.Namespace, device: torch.device) -> Request:
     given = {
         "repeats": options.repeats,
         "naive_repeats": options.repeats,
+        "scaling_repeats": options.repeats,
         "warmup": options.warmup,
         "naive_rays": options.naive_rays,
         "target_score": options.target_score,
@@ -156,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     add("--time", choices=list(CLOCKS), default="wall", help="wall: seconds that pass; cpu: processor seconds of this "
         "process, which other work on the machine disturbs less (for one thread)")  # fmt: skip
-    add("--repeats", type=_positive, help="steps that count, a setting (default: 20, naive 5)")
+    add("--repeats", type=_positive, help="steps that count, a setting (default: 20, naive 5, scaling 8)")
     add("--warmup", type=_natural, help="steps before those (default: 3)")
     add("--naive-rays", type=_natural, help="rays that the naive step times, drawn at random; its time is grown "
         "linearly to all (default: 512; 0: all)")  # fmt: skip

@@ -18,7 +18,8 @@ from avatar_core.stages import implicit_init
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.implicit_init import ImplicitAvatar
 from avatar_core.stages.texturing import Config, TexturingRun
-from avatar_core.storage import ArtifactStore
+from avatar_core.storage import open_location
+from avatar_core.storage.checkpoints import CheckpointStore
 
 Say = Callable[[int, int, str], None]
 """Is told (done, total, what is measured)."""
@@ -58,7 +59,7 @@ class Workbench:
         avatar = implicit_init.run(shape, config=preset.implicit_init, seed=seed, context=context)
         say(2, 3, "outfit")
         with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-            checkpoint = ArtifactStore(folder).checkpoints("texturing", "benchmark")
+            checkpoint = CheckpointStore(open_location(folder))
             run = TexturingRun(avatar, prompt, preset.texturing, seed, replace(context, checkpoint=checkpoint))
             run.begin()
             run.keep()
