@@ -102,20 +102,24 @@ def _title(result: dict[str, Any]) -> str:
 
 
 def _progress() -> Progress:
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}", style="dim"),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     )
 
 
 @contextmanager
 def _bar(progress: Progress, name: str) -> Iterator[Say]:
-    """Give a part a bar of its own, full when the part is over."""
+    """Give a part a bar of its own, full when the part is over; where nobody sees bars, a line when it begins."""
     bar = progress.add_task(name, total=None, note="")
+    if not progress.console.is_terminal:
+        progress.console.print(f"{name} begins")
 
     def say(done: int, total: int, note: str) -> None:
         progress.update(bar, completed=done, total=total, note=note)
