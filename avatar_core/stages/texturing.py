@@ -39,7 +39,7 @@ NAME = "texturing"
 VERSION = 6
 logger = logging.getLogger(__name__)
 
-__all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "run"]
+__all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "TexturingRun", "run"]
 
 
 def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, context: StageContext) -> TexturedAvatar:
@@ -54,7 +54,7 @@ def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, conte
 
     Raises DivergenceError when the loss diverges again and again, MemoryError when the smallest step is too large.
     """
-    work = _Work(avatar, prompt, config, seed, context)
+    work = TexturingRun(avatar, prompt, config, seed, context)
     resumed = context.checkpoint.load() if context.checkpoint is not None else None
     if resumed is not None:
         work.restore(*resumed)
@@ -73,7 +73,7 @@ def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, conte
     return work.result()
 
 
-class _Work:
+class TexturingRun:
     """The state of one run: field, optimiser, history, film; everything else follows from the inputs."""
 
     def __init__(self, avatar: ImplicitAvatar, prompt: str, config: Config, seed: int, context: StageContext) -> None:

@@ -23,8 +23,9 @@ SCORING_FOV, SCORING_ELEVATION = math.radians(40), 0.05
 HEAD_REGIONS = ("face", "scalp", "ears", "eyes", "mouth", "head")
 HANDS = ("left_hand", "right_hand")
 LOWER_LEGS = ("left_shin", "right_shin", "left_foot", "right_foot")
-PHASES = {"face": 0.35, "back": 0.6, "side": 0.85, "feet": 0.1, "hand": 0.4}
-"""Where in its turn each kind of view begins, so that they do not come all at once."""
+KINDS = ("face", "back", "side", "feet", "hand")
+"""What a view can be besides one of the front; each has a share in ViewConfig."""
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class ViewConfig(BaseModel):
@@ -115,8 +116,7 @@ def draw_views(
 ) -> Views:
     """Draw the views of one step.
 
-    Shares are kept exactly over steps: view k of the optimisation is of the kind that is furthest behind its
-    share, so that even one view a step visits every kind.
+    Shares are kept over steps, to a view or two: even one view a step visits every kind, and no kind waits long.
     """
     device = subject.body_centre.device
     kinds = [_kind(config, step * count + index) for index in range(count)]
@@ -177,10 +177,14 @@ def _framed(
 
 
 def _kind(config: ViewConfig, view: int) -> str:
-    """The kind of the view with this running number: each kind's count follows its share."""
-    shares = (config.face_share, config.back_share, config.side_share, config.feet_share, config.hand_share)
-    for (kind, phase), share in zip(PHASES.items(), shares):
-        if math.floor((view + 1) * share + phase) > math.floor(view * share + phase):
+    """The kind of the view with this running number.
+
+    Steps by the golden ratio visit any part of [0, 1) as often as it is wide, nearly evenly spread.
+    """
+    place = (view + 1) * GOLDEN % 1.0
+    for kind in KINDS:
+        place -= getattr(config, f"{kind}_share")
+        if place < 0:
             return kind
     return "front"
 

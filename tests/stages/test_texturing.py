@@ -84,7 +84,7 @@ def test_a_killed_run_continues_to_the_same_bits(tmp_path, avatar, textured, con
 
 
 def test_guidance_lowers_its_loss(avatar, context):
-    """Only the guidance, fixed views: Adam on field and colours must make them agree better with the prompt."""
+    """Only the guidance, views of the kinds that are scored: Adam on field and colours must make them agree better with the prompt."""
     kept = ("lit", "clay_share", "variation_step")
     plain = LossConfig(**{name: 0.0 for name in LossConfig.model_fields if name not in kept})
     config = CONFIG.model_copy(
@@ -94,6 +94,7 @@ def test_guidance_lowers_its_loss(avatar, context):
             "losses": plain,
             "views_per_step": 4,
             "resolutions": (24,),
+            "views": ViewConfig(feet_share=0.0, hand_share=0.0),
         }
     )
     result = texturing.run(avatar, PROMPT, config=config, seed=2, context=context)
@@ -137,12 +138,13 @@ def test_views_keep_their_shares(context):
     for step in range(40):
         views = draw_views(subject, config, 2, 16, step, torch_generator(step))
         prompts += [PROMPT_KINDS[index] for index in views.prompt.tolist()]
-    assert prompts.count("face") == 20
-    assert prompts.count("back") == 20
-    assert prompts.count("hand") == 8
+    for kind, expected in (("face", 20), ("back", 20), ("hand", 8), ("body", 32)):
+        assert abs(prompts.count(kind) - expected) <= 2, kind
 
 
-@pytest.mark.parametrize(("kind", "names"), [("hand", ("left_hand", "right_hand")), ("feet", ("left_foot", "right_foot"))])
+@pytest.mark.parametrize(
+    ("kind", "names"), [("hand", ("left_hand", "right_hand")), ("feet", ("left_foot", "right_foot"))]
+)
 def test_close_ups_show_hands_and_feet(context, kind, names):
     body = context.body
     shaped = body.shape(body.neutral_shape)
