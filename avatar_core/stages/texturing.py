@@ -74,7 +74,10 @@ def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, conte
 
 
 class TexturingRun:
-    """The state of one run: field, optimiser, history, film; everything else follows from the inputs."""
+    """One run step by step: `begin` or `restore`, `attempt` or `advance` as often as wanted, `result`.
+
+    Its state is field, optimiser, history and film; everything else follows from the inputs, which are those of `run`.
+    """
 
     def __init__(self, avatar: ImplicitAvatar, prompt: str, config: Config, seed: int, context: StageContext) -> None:
         self.config, self.seed, self.context = config, seed, context
@@ -141,14 +144,15 @@ class TexturingRun:
         """Take one optimisation step; where it failed return how to go on, from the last good state."""
         config = self.config
         try:
-            self._advance()
+            self.advance()
         except (Diverged, RuntimeError, MemoryError) as error:
             edge = self._edge(self.step)
             return setback_of(error, self.step + 1, self.effort, config.views_per_step, edge, config.recovery)
         self._look_back()
         return None
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
+        """Take one optimisation step; raises Diverged where the loss or a gradient tells not to."""
         config, encoder = self.config, self.context.encoder
         done = self.step / max(config.steps, 1)
         generator = torch_generator(self.seed, NAME, "step", str(self.step))
