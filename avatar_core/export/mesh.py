@@ -19,6 +19,7 @@ from avatar_core.errors import DivergenceError
 from avatar_core.export.lens import Lens, MagnifiedSurface
 from avatar_core.export.repair import is_closed, separate_pinches
 from avatar_core.export.surface import Surface, distance_grid, evaluate
+from avatar_core.export.normal_map import NormalMap
 from avatar_core.export.texture import Texture, bake, unwrap
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class TriangleMesh:
     """(V, 3) albedo in [0, 1], sRGB, for formats without textures."""
     texture: Texture
     """The albedo in full."""
+    normal_map: NormalMap | None = None
+    """Relief finer than the triangles; None where there is none."""
 
 
 def extract_mesh(

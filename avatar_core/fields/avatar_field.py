@@ -160,6 +160,25 @@ class AvatarField(nn.Module):
         return self._base_gradient(around, closest) + slope, laplacian
 
     @torch.no_grad()
+    def normal(self, points: Tensor) -> Tensor:
+        """Unit outward normals (N, 3) of the surface as it is meant, near `points` (N, 3), metres.
+
+        The body's distance is taken to its smooth tangent plane, so that neither the facets of its mesh nor the
+        cells of a grid show; what is worn and the residual come from four offsets of GRADIENT_STEP metres.
+        """
+        surface, offsets = self.surface, points.new_tensor(TETRAHEDRON) * GRADIENT_STEP
+        closest = surface.closest(points)
+        upright = nn.functional.normalize(surface.interpolate(closest, surface.normals), dim=1)
+        above = ((points - surface.interpolate(closest, surface.vertices)) * upright).sum(1, keepdim=True)
+        around = (points[:, None] + offsets).reshape(-1, 3)
+        distance = (above + upright @ offsets.T).reshape(-1)
+        if self.base.worn:
+            thickness = self.base.offset(surface, surface.closest(around))
+            distance = joined(distance - thickness, around, self.base.volumes)
+        values = (distance + self.residual(around)).view(-1, 4)
+        return nn.functional.normalize(values @ offsets, dim=1)
+
+    @torch.no_grad()
     def _base_gradient(self, around: Tensor, closest: Closest) -> Tensor:
         """Unit gradient (N, 3) before anything learned, given the four points (4 N, 3) around each.
 
