@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import fast_simplification
 import mcubes
@@ -17,9 +17,9 @@ from trimesh.exchange.ply import export_ply
 
 from avatar_core.errors import DivergenceError
 from avatar_core.export.lens import Lens, MagnifiedSurface
+from avatar_core.export.normal_map import NormalMap, bake_normals
 from avatar_core.export.repair import is_closed, separate_pinches
-from avatar_core.export.surface import Surface, distance_grid, evaluate
-from avatar_core.export.normal_map import NormalMap
+from avatar_core.export.surface import SmoothSurface, Surface, distance_grid, evaluate
 from avatar_core.export.texture import Texture, bake, unwrap
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,21 @@ def extract_mesh(
         raise DivergenceError("the avatar's colour field is not finite: run its texturing again with another seed")
     texture = bake(color, placed, triangles, unwrap(enlarged, triangles, texture_size), texture_size)
     return TriangleMesh(placed, triangles, vertex_normals(placed, triangles), colors, texture)
+
+
+def with_normal_map(
+    mesh: TriangleMesh, surface: SmoothSurface, size: int, *, batch: int = 65536
+) -> TriangleMesh:
+    """Return the mesh with the normals of the surface that it was extracted from as a map of `size` texels a side.
+
+    Raises DivergenceError when those normals are not finite.
+    """
+
+    def facing(points: NDArray[np.float32]) -> NDArray[np.float32]:
+        return evaluate(surface, points, batch=batch, what="normal")
+
+    relief = bake_normals(facing, mesh.vertices, mesh.normals, mesh.faces, mesh.texture.charts, size)
+    return replace(mesh, normal_map=relief)
 
 
 def largest_component(

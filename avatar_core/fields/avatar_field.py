@@ -76,9 +76,9 @@ class AvatarField(nn.Module):
         self._upper = (surface.vertices.amax(0) + config.band).tolist()
         box = tuple(self._lower), tuple(self._upper)
         self.geometry_encoding = HashEncoding(config.geometry, *box, generator)
-        self.geometry_head = _head(self.geometry_encoding.width, config.hidden, 1, generator)
+        self.geometry_head = zero_head(self.geometry_encoding.width, config.hidden, 1, generator)
         self.color_encoding = HashEncoding(config.color, *box, generator)
-        self.color_head = _head(self.color_encoding.width, config.hidden, 3, generator)
+        self.color_head = zero_head(self.color_encoding.width, config.hidden, 3, generator)
         self.base = BaseLayer(len(surface.vertices))
         self.to(surface.vertices.device)
 
@@ -253,8 +253,11 @@ class AvatarField(nn.Module):
             ) from error
 
 
-def _head(inputs: int, hidden: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:
-    """A two-layer head whose last layer is zero: its first output is exactly zero everywhere."""
+def zero_head(inputs: int, hidden: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:
+    """A two-layer head whose last layer is zero: its first output is exactly zero everywhere.
+
+    `generator` draws the first layer; None gives zeros (for loading a state).
+    """
     first = nn.Linear(inputs, hidden)
     head = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, outputs))
     for parameter in head.parameters():

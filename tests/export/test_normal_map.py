@@ -92,7 +92,7 @@ def test_between_charts_the_map_is_neutral_beyond_its_borders(low, baked):
 
 
 def test_a_surface_that_is_the_mesh_gives_a_neutral_map(low):
-    vertices, normals, faces, charts = low
+    vertices, _, faces, charts = low
     axis = vertices / np.linalg.norm(vertices, axis=1, keepdims=True)
     ball = bake_normals(lambda p: p / np.linalg.norm(p, axis=1, keepdims=True), vertices, axis, faces, charts, 128)
     assert np.abs(ball.image.astype(int) - NEUTRAL).max() <= 3  # interpolated normals are not quite the radii
@@ -100,7 +100,6 @@ def test_a_surface_that_is_the_mesh_gives_a_neutral_map(low):
 
 
 def test_normals_below_the_surface_leave_the_mesh_s_own(low):
-    vertices, normals, faces, charts = low
     inward = bake_normals(lambda p: -p / np.linalg.norm(p, axis=1, keepdims=True), *low, 64)
     assert (inward.image == NEUTRAL).all()
     assert inward.relief_degrees() == 0
