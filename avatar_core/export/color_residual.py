@@ -25,8 +25,9 @@ class ResidualConfig(BaseModel):
     """Width of the hidden layer."""
     limit: float = Field(1.0, gt=0, le=8)
     """Largest change of an albedo's logit."""
-    chroma: float = Field(0.2, ge=0, le=1)
-    """Part of the change in hue and saturation that is painted; of the change in lightness, all is."""
+    chroma: float = Field(0.0, ge=0, le=1)
+    """Part of the change in hue and saturation that is painted; of the change in lightness, all is. Small encoders are
+    pleased by tints that people take for stains, hence none."""
 
 
 class ColorResidual(nn.Module):

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 DECIMATION_TRIES = ((5.0, 1.0), (3.0, 1.2), (3.0, 1.6))
 """Speeds, and factors on the wanted triangles, tried in turn until the result is closed."""
 
+AGREEMENT = 0.5
+"""Least cosine between a vertex's normal by its triangles and that of the surface which it takes over."""
+
 
 @dataclass(frozen=True)
 class TriangleMesh:
@@ -113,6 +116,16 @@ def with_normal_map(
 
     relief = bake_normals(facing, mesh.vertices, mesh.normals, mesh.faces, mesh.texture.charts, size)
     return replace(mesh, normal_map=relief)
+
+
+def with_surface_normals(mesh: TriangleMesh, surface: SmoothSurface) -> TriangleMesh:
+    """Return the mesh shaded by the surface that it was extracted from instead of by its own triangles.
+
+    A vertex whose triangles face elsewhere than the surface (by more than AGREEMENT) keeps their normal.
+    """
+    smooth = evaluate(surface, mesh.vertices, batch=len(mesh.vertices), what="normal")
+    agree = (smooth * mesh.normals).sum(axis=1, keepdims=True) > AGREEMENT
+    return replace(mesh, normals=np.where(agree, smooth, mesh.normals))
 
 
 def largest_component(

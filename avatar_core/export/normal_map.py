@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from avatar_core.errors import DivergenceError
 from avatar_core.export.tangents import frames, vertex_tangents
-from avatar_core.export.texels import Atlas, Charts, png, spread
+from avatar_core.export.texels import Atlas, Charts, Places, contrast, oversampled, png, spread
 
 Facing = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Unit outward normals (N, 3) of the high-resolution surface nearest to points (N, 3)."""
@@ -19,6 +19,8 @@ NEUTRAL = (128, 128, 255)
 """The colour of the mesh's own normal."""
 REACH = 2.0
 """Texels beyond a chart's border that continue it, so that no bilinear sample mixes in what lies between charts."""
+CREASE = 0.2
+"""Texels whose normal differs more than this from a neighbour's, in any component, are averaged over their area."""
 STEEPEST = 0.15
 """Least cosine between a normal and the mesh's own; what is steeper is bent up to it."""
 
@@ -68,16 +70,24 @@ def bake_normals(
         DivergenceError: normals that are not finite.
     """
     tangents = vertex_tangents(vertices, normals, faces, charts)
-    places = Atlas(charts).texels(size)
-    wanted = facing(places.interpolate(vertices, faces))
-    if not np.isfinite(wanted).all():
-        raise DivergenceError("the avatar's normals are not finite: run its texturing again with another seed")
-    local = in_frames(wanted, frames(normals, tangents, faces, charts, places))
-    image = np.empty((size * size, 3), np.uint8)
-    image[:] = NEUTRAL
-    image[places.seen] = encoded(local)
+
+    def relief(places: Places) -> NDArray[np.float32]:
+        wanted = facing(places.interpolate(vertices, faces))
+        if not np.isfinite(wanted).all():
+            raise DivergenceError("the avatar's normals are not finite: run its texturing again with another seed")
+        return in_frames(wanted, frames(normals, tangents, faces, charts, places))
+
+    atlas = Atlas(charts)
+    places = atlas.texels(size)
     covered = places.seen.reshape(size, size)
-    return NormalMap(tangents, spread(image.reshape(size, size, 3), covered, REACH, np.array(NEUTRAL, np.uint8)))
+    local = np.zeros((size * size, 3), np.float32)
+    local[places.seen] = relief(places)
+    local = spread(local.reshape(size, size, 3), covered)
+    crease = np.flatnonzero((contrast(local) > CREASE) & covered)
+    if len(crease):
+        mean = oversampled(atlas, relief, local, crease)
+        local.reshape(-1, 3)[crease] = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-20)
+    return NormalMap(tangents, spread(encoded(local), covered, REACH, np.array(NEUTRAL, np.uint8)))
 
 
 def in_frames(directions: NDArray[np.floating], axes: NDArray[np.floating]) -> NDArray[np.float32]:

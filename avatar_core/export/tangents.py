@@ -78,7 +78,7 @@ def frames(
     return np.stack([tangent, bitangent, upright], axis=1).astype(np.float32)
 
 
-def _flattened(directions: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
+def _flattened(directions: NDArray[np.floating], normals: NDArray[np.floating]) -> NDArray[np.floating]:
     """Directions (M, 3) laid into the planes of unit normals (M, 3), of unit length; zeros stay zeros."""
     return _unit(directions - (directions * normals).sum(1, keepdims=True) * normals)
 

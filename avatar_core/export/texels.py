@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
 from avatar_core.rendering.rasterizer import MeshRays
+
+FINE = 3
+"""Samples a side of a texel that is averaged."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,42 @@ class Atlas:
         """Find the centres of all texels of a square of `size` a side, row by row."""
         row, column = (part.ravel() for part in np.mgrid[:size, :size])
         return self.at((column + 0.5) / size, (row + 0.5) / size)
+
+
+def oversampled(
+    atlas: Atlas,
+    value: Callable[[Places], NDArray[np.floating]],
+    image: NDArray[np.floating],
+    texels: NDArray[np.integer],
+) -> NDArray[np.float32]:
+    """Return the mean value (E, C) of FINE * FINE places in each of the `texels` (E,) of an image (S, S, C).
+
+    Args:
+        atlas: of the charts.
+        value: what is averaged, (M, C) at M places.
+        image: gives the value of a texel of which no place lies on a chart.
+        texels: numbered row by row.
+    """
+    size = len(image)
+    row, column = np.divmod(texels, size)
+    total, count = np.zeros((len(row), image.shape[2]), np.float32), np.zeros((len(row), 1), np.float32)
+    for part in range(FINE * FINE):
+        down, right = (part // FINE + 0.5) / FINE, (part % FINE + 0.5) / FINE
+        places = atlas.at((column + right) / size, (row + down) / size)
+        total[places.seen] += value(places)
+        count[places.seen] += 1
+    return np.where(count > 0, total / np.maximum(count, 1), image[row, column])
+
+
+def contrast(image: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the largest difference (H, W) of each texel of (H, W, C) to one of its four neighbours in a channel."""
+    largest = np.zeros(image.shape[:2], np.float32)
+    for axis in (0, 1):
+        step = np.abs(np.diff(image, axis=axis)).max(axis=-1)
+        first, second = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(None, -1),)
+        np.maximum(largest[first], step, out=largest[first])
+        np.maximum(largest[second], step, out=largest[second])
+    return largest
 
 
 def spread(

@@ -13,14 +13,13 @@ from torch import Tensor
 
 from avatar_core.errors import DivergenceError
 from avatar_core.export.color_space import to_linear, to_srgb
-from avatar_core.export.texels import Atlas, Charts, png, spread
+from avatar_core.export.texels import Atlas, Charts, Places, contrast, oversampled, png, spread
 
 Coloring = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Albedo (N, 3), sRGB in [0, 1], of points (N, 3)."""
 
 EDGE = 0.03
-"""Texels that differ more than this from a neighbour, in any channel, are averaged over `FINE` samples a side."""
-FINE = 3
+"""Texels that differ more than this from a neighbour, in any channel, are averaged over their area."""
 PADDING = 4
 """Texels between charts, so that no bilinear sample or first mip level mixes two of them."""
 MAX_COST = 8.0
@@ -84,47 +83,19 @@ def bake(
         charts: of the mesh.
         size: texels a side.
     """
+
+    def light(places: Places) -> NDArray[np.float32]:
+        return to_linear(torch.from_numpy(color(places.interpolate(vertices, faces)))).numpy()
+
     atlas = Atlas(charts)
     places = atlas.texels(size)
     image = np.zeros((size * size, 3), np.float32)
     image[places.seen] = color(places.interpolate(vertices, faces))
     covered = places.seen.reshape(size, size)
     image = spread(image.reshape(size, size, 3), covered)
-    edge = np.flatnonzero((_contrast(image) > EDGE) & covered)
+    edge = np.flatnonzero((contrast(image) > EDGE) & covered)
     if len(edge):
-        image.reshape(-1, 3)[edge] = _averaged(color, atlas, vertices, faces, edge, image)
+        mean = oversampled(atlas, light, to_linear(torch.from_numpy(image)).numpy(), edge)
+        image.reshape(-1, 3)[edge] = to_srgb(torch.from_numpy(mean)).numpy()
         image = spread(image, covered)
     return Texture(charts, np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
-
-
-def _averaged(
-    color: Coloring,
-    atlas: Atlas,
-    vertices: NDArray[np.floating],
-    faces: NDArray[np.integer],
-    edge: NDArray[np.integer],
-    image: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Albedo (E, 3) of the texels `edge` (E,) of an image (S, S, 3) as the mean of their samples on the mesh."""
-    size = len(image)
-    row, column = np.divmod(edge, size)
-    total, count = np.zeros((len(row), 3), np.float32), np.zeros((len(row), 1), np.float32)
-    for part in range(FINE * FINE):
-        down, right = (part // FINE + 0.5) / FINE, (part % FINE + 0.5) / FINE
-        places = atlas.at((column + right) / size, (row + down) / size)
-        colors = color(places.interpolate(vertices, faces))
-        total[places.seen] += to_linear(torch.from_numpy(colors)).numpy()
-        count[places.seen] += 1
-    mean = to_srgb(torch.from_numpy(total / np.maximum(count, 1))).numpy()
-    return np.where(count > 0, mean, image[row, column])
-
-
-def _contrast(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Largest difference (H, W) of each texel of (H, W, 3) to one of its four neighbours in a channel."""
-    largest = np.zeros(image.shape[:2], np.float32)
-    for axis in (0, 1):
-        step = np.abs(np.diff(image, axis=axis)).max(axis=-1)
-        first, second = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(None, -1),)
-        np.maximum(largest[first], step, out=largest[first])
-        np.maximum(largest[second], step, out=largest[second])
-    return largest

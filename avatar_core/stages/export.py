@@ -19,7 +19,7 @@ from avatar_core.errors import ArtifactError
 from avatar_core.export.glb import build_glb, json_extras
 from avatar_core.export.lens import Lens
 from avatar_core.export.media import MediaConfig, write_motion, write_preview, write_turntable
-from avatar_core.export.mesh import TriangleMesh, extract_mesh, ply_bytes, with_normal_map
+from avatar_core.export.mesh import TriangleMesh, extract_mesh, ply_bytes, with_normal_map, with_surface_normals
 from avatar_core.export.provenance import GENERATOR, WeightFacts, used_weights, versions
 from avatar_core.export.report import (
     Report,
@@ -163,6 +163,7 @@ def run(
     steps = _Steps(context.progress, config.refine.steps + config.media.turntable_frames + len(motion.poses) + 6)
     with steps.part("mesh_and_rig"):
         avatar = build_avatar(surface, textured.betas, motion, config, context)
+        avatar = replace(avatar, mesh=with_surface_normals(avatar.mesh, surface))
         steps.advance("mesh and rig")
     with steps.part("normal_map"):
         if config.normal_map:
