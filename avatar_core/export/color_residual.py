@@ -19,11 +19,11 @@ class ResidualConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    grid: HashConfig = HashConfig(levels=5, coarsest_cell=0.12, finest_cell=0.015, log2_table_size=16)
+    grid: HashConfig = HashConfig(levels=6, coarsest_cell=0.12, finest_cell=0.008, log2_table_size=16)
     """Grids under the change; their finest cell is the smallest thing that it can paint."""
     hidden: int = Field(32, ge=4, le=256)
     """Width of the hidden layer."""
-    limit: float = Field(1.0, gt=0, le=8)
+    limit: float = Field(0.5, gt=0, le=8)
     """Largest change of an albedo's logit."""
     chroma: float = Field(0.0, ge=0, le=1)
     """Part of the change in hue and saturation that is painted; of the change in lightness, all is. Small encoders are
