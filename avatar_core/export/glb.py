@@ -75,7 +75,8 @@ def build_glb(
     """Return the bytes of a GLB with one mesh, one skin of named bones and one animation.
 
     The nodes rest in the bind pose without rotation, so inverse bind matrices are translations only. Colours are
-    a texture in the file. Equal inputs give equal bytes.
+    a texture in the file, and so is the mesh's normal map, with tangents, where it has one. Equal inputs give equal
+    bytes.
 
     Args:
         mesh: in the bind pose, Y up, metres.
@@ -122,7 +123,14 @@ def build_glb(
         ],
         animations=[_animation(binary, clip, clip_name)] if clip is not None else [],
     )
-    document.images = [gltf.Image(name="albedo", mimeType="image/png", bufferView=binary.add_file(mesh.texture.png()))]
+    pictures = {"albedo": mesh.texture.png()}
+    if mesh.normal_map is not None:
+        pictures["normals"] = mesh.normal_map.png()
+        document.materials[0].normalTexture = gltf.NormalMaterialTexture(index=1)
+    document.images = [
+        gltf.Image(name=picture, mimeType="image/png", bufferView=binary.add_file(content))
+        for picture, content in pictures.items()
+    ]
     document.samplers = [
         gltf.Sampler(
             magFilter=gltf.LINEAR,
@@ -131,7 +139,9 @@ def build_glb(
             wrapT=gltf.CLAMP_TO_EDGE,
         )
     ]
-    document.textures = [gltf.Texture(name="albedo", sampler=0, source=0)]
+    document.textures = [
+        gltf.Texture(name=picture, sampler=0, source=index) for index, picture in enumerate(pictures)
+    ]
     document.bufferViews, document.accessors = binary.views, binary.accessors
     document.buffers = [gltf.Buffer(byteLength=len(binary.data))]
     document.set_binary_blob(bytes(binary.data))
@@ -146,10 +156,12 @@ def json_extras(values: Mapping[str, object]) -> dict[str, object]:
 def _primitive(binary: _Binary, mesh: TriangleMesh, skin: Skin) -> gltf.Primitive:
     charts, vertex = mesh.texture.charts, gltf.ARRAY_BUFFER
     split = charts.vertex  # a vertex on a seam is written once for each of its places in the texture
+    tangents = None if mesh.normal_map is None else binary.add(mesh.normal_map.tangents, target=vertex)
     return gltf.Primitive(
         attributes=gltf.Attributes(
             POSITION=binary.add(mesh.vertices[split].astype(np.float32), target=vertex, bounds=True),
             NORMAL=binary.add(mesh.normals[split].astype(np.float32), target=vertex),
+            TANGENT=tangents,
             TEXCOORD_0=binary.add(charts.uvs, target=vertex),
             JOINTS_0=binary.add(skin.joints[split].astype(np.uint8), target=vertex),
             WEIGHTS_0=binary.add(skin.weights[split].astype(np.float32), target=vertex),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import fast_simplification
 import mcubes
@@ -17,14 +17,18 @@ from trimesh.exchange.ply import export_ply
 
 from avatar_core.errors import DivergenceError
 from avatar_core.export.lens import Lens, MagnifiedSurface
+from avatar_core.export.normal_map import NormalMap, bake_normals
 from avatar_core.export.repair import is_closed, separate_pinches
-from avatar_core.export.surface import Surface, distance_grid, evaluate
+from avatar_core.export.surface import SmoothSurface, Surface, distance_grid, evaluate
 from avatar_core.export.texture import Texture, bake, unwrap
 
 log = logging.getLogger(__name__)
 
 DECIMATION_TRIES = ((5.0, 1.0), (3.0, 1.2), (3.0, 1.6))
 """Speeds, and factors on the wanted triangles, tried in turn until the result is closed."""
+
+AGREEMENT = 0.5
+"""Least cosine between a vertex's normal by its triangles and that of the surface which it takes over."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class TriangleMesh:
     """(V, 3) albedo in [0, 1], sRGB, for formats without textures."""
     texture: Texture
     """The albedo in full."""
+    normal_map: NormalMap | None = None
+    """Relief finer than the triangles; None where there is none."""
 
 
 def extract_mesh(
@@ -95,6 +101,31 @@ def extract_mesh(
         raise DivergenceError("the avatar's colour field is not finite: run its texturing again with another seed")
     texture = bake(color, placed, triangles, unwrap(enlarged, triangles, texture_size), texture_size)
     return TriangleMesh(placed, triangles, vertex_normals(placed, triangles), colors, texture)
+
+
+def with_normal_map(
+    mesh: TriangleMesh, surface: SmoothSurface, size: int, *, batch: int = 65536
+) -> TriangleMesh:
+    """Return the mesh with the normals of the surface that it was extracted from as a map of `size` texels a side.
+
+    Raises DivergenceError when those normals are not finite.
+    """
+
+    def facing(points: NDArray[np.float32]) -> NDArray[np.float32]:
+        return evaluate(surface, points, batch=batch, what="normal")
+
+    relief = bake_normals(facing, mesh.vertices, mesh.normals, mesh.faces, mesh.texture.charts, size)
+    return replace(mesh, normal_map=relief)
+
+
+def with_surface_normals(mesh: TriangleMesh, surface: SmoothSurface) -> TriangleMesh:
+    """Return the mesh shaded by the surface that it was extracted from instead of by its own triangles.
+
+    A vertex whose triangles face elsewhere than the surface (by more than AGREEMENT) keeps their normal.
+    """
+    smooth = evaluate(surface, mesh.vertices, batch=len(mesh.vertices), what="normal")
+    agree = (smooth * mesh.normals).sum(axis=1, keepdims=True) > AGREEMENT
+    return replace(mesh, normals=np.where(agree, smooth, mesh.normals))
 
 
 def largest_component(

@@ -15,6 +15,7 @@ from avatar_core.errors import DivergenceError
 from avatar_core.export.mesh import TriangleMesh, components, signed_volume
 from avatar_core.export.provenance import WeightFacts
 from avatar_core.export.repair import is_closed
+from avatar_core.export.seams import find_seams, seam_difference
 from avatar_core.priors.joint_angles import violation_share
 from avatar_core.rigging.retarget import RiggedClip, clip_joints, ground_facts, jerk
 from avatar_core.rigging.self_contact import self_penetration
@@ -49,6 +50,35 @@ class MeshFacts(Facts):
     height_m: float
     bounds_m: tuple[tuple[float, float, float], tuple[float, float, float]]
     """Lowest and highest corner of its box."""
+
+
+class RefinementFacts(Facts):
+    """The last phase of texturing, on the mesh."""
+
+    steps: int
+    kept: bool
+    """Whether its colours were taken: only where the fixed views fit their prompts better than the baked ones."""
+    score: StageScore
+    """Mean cosine of the fixed views with their prompts, of the baked colours and of the changed ones."""
+    baked_seam_difference: float
+    """`seam_difference` of the baked colours."""
+
+
+class TextureFacts(Facts):
+    """The images of the mesh."""
+
+    size: int
+    """Texels a side of the albedo."""
+    seam_length_m: float
+    """Length of the edges at which charts part."""
+    seam_difference: float
+    """Mean difference of the albedo across its seams, by length; its range is one."""
+    normal_map_size: int
+    """Texels a side of the normal map; 0 where there is none."""
+    normal_map_degrees: float
+    """Mean angle by which the normal map turns the mesh's normals."""
+    refinement: RefinementFacts | None
+    """None where the colours are as baked from the field."""
 
 
 class SkinFacts(Facts):
@@ -150,6 +180,7 @@ class Report(Facts):
     """What texturing's search put on; empty without a search."""
     texturing: TexturingFacts
     mesh: MeshFacts
+    texture: TextureFacts
     skin: SkinFacts
     motion: MotionFacts
     versions: dict[str, str]
@@ -187,6 +218,20 @@ def mesh_facts(mesh: TriangleMesh) -> MeshFacts:
         volume_l=1000 * signed_volume(mesh.vertices, mesh.faces),
         height_m=float(high[1] - low[1]),
         bounds_m=(_triple(low), _triple(high)),
+    )
+
+
+def texture_facts(mesh: TriangleMesh, refinement: RefinementFacts | None) -> TextureFacts:
+    """Measure a mesh's images; `refinement`: what is known of their last change."""
+    seams = find_seams(mesh.vertices, mesh.faces, mesh.texture.charts)
+    relief = mesh.normal_map
+    return TextureFacts(
+        size=len(mesh.texture.image),
+        seam_length_m=float(seams.length.sum()),
+        seam_difference=seam_difference(mesh.texture.image, seams),
+        normal_map_size=0 if relief is None else len(relief.image),
+        normal_map_degrees=0.0 if relief is None else relief.relief_degrees(),
+        refinement=refinement,
     )
 
 

@@ -31,6 +31,10 @@ AMBIENT_LOW, AMBIENT_HIGH = 0.20, 0.50
 """Light from straight below and straight above, between which the sky fades."""
 REACH = 1.5
 """Things farther than this cast no shadow, metres."""
+NEIGHBOURS = 6
+"""Probes that a vertex takes its light from: enough that not all of them lie in one fold."""
+BURIED = 0.4
+"""Part of the light before it that a probe must see to be fully trusted."""
 CLEARANCE = 0.006
 """Shadow rays start this far off the surface, metres."""
 SHADOW_DEPTH = 1.3
@@ -44,8 +48,8 @@ class LightProbes:
     """A few of a mesh's vertices at which light is measured, and how the others take it from them."""
 
     index: Tensor  # (P,) vertices that are probes
-    nearest: Tensor  # (V, 3) probes of each vertex
-    weights: Tensor  # (V, 3), rows sum to 1
+    nearest: Tensor  # (V, NEIGHBOURS) probes of each vertex
+    weights: Tensor  # (V, NEIGHBOURS), rows sum to 1
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def place_probes(vertices: Tensor, normals: Tensor, spacing: float) -> LightProb
     places = torch.cat([vertices, spacing * normals], dim=1).double().cpu().numpy()
     _, index = np.unique(np.floor(places / spacing).astype(np.int64), axis=0, return_index=True)
     index = np.sort(index)
-    distance, nearest = cKDTree(places[index]).query(places, k=min(3, len(index)))
+    distance, nearest = cKDTree(places[index]).query(places, k=min(NEIGHBOURS, len(index)))
     distance, nearest = distance.reshape(len(places), -1), nearest.reshape(len(places), -1)
     weights = 1 / (distance + 0.2 * spacing)
     weights /= weights.sum(axis=1, keepdims=True)
@@ -110,7 +114,11 @@ def gathered_light(
     face, _, _ = rays.cast(start, directions[asked[:, 1]], REACH)
     free = torch.zeros(len(points), len(directions), device=vertices.device)
     free[asked[:, 0], asked[:, 1]] = (face < 0).float()
-    seen = (free[probes.nearest] * probes.weights[..., None]).sum(1)
+    # A probe that sees next to nothing lies in a fold, between the lips say, and says nothing of its neighbours.
+    cosine = (facing @ directions.T).clamp_min(0)
+    open_part = (free * cosine).sum(1) / cosine.sum(1).clamp_min(1e-9)
+    trust = (open_part / BURIED).clamp(0.01, 1.0)[probes.nearest] * probes.weights
+    seen = (free[probes.nearest] * (trust / trust.sum(1, keepdim=True))[..., None]).sum(1)
     return seen * (normals @ directions.T).clamp_min(0)
 
 

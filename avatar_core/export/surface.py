@@ -35,6 +35,14 @@ class Surface(Protocol):
         ...
 
 
+class SmoothSurface(Surface, Protocol):
+    """A surface that knows its own normals, finer than a mesh of it can show."""
+
+    def normal(self, points: Tensor) -> Tensor:
+        """Unit outward normals (N, 3) of the surface nearest to points (N, 3)."""
+        ...
+
+
 @dataclass(frozen=True)
 class DistanceGrid:
     """Signed distances at the corners of a regular grid; exact near the surface, its sign elsewhere."""
@@ -50,7 +58,7 @@ class DistanceGrid:
 
 
 def evaluate(surface: Surface, points: NDArray[np.floating], *, batch: int, what: str) -> NDArray[np.float32]:
-    """Return `surface.sdf` or `surface.color` at points (N, 3), asked in batches without gradients."""
+    """Return `surface.sdf`, `color` or `normal` at points (N, 3), asked in batches without gradients."""
     low = torch.as_tensor(surface.bounds[0])
     function = getattr(surface, what)
     parts = []
@@ -58,7 +66,7 @@ def evaluate(surface: Surface, points: NDArray[np.floating], *, batch: int, what
         for start in range(0, len(points), batch):
             chunk = torch.as_tensor(points[start : start + batch], dtype=torch.float32, device=low.device)
             parts.append(function(chunk).detach().float().cpu().numpy())
-    shape = (0, 3) if what == "color" else (0,)
+    shape = (0,) if what == "sdf" else (0, 3)
     return np.concatenate(parts) if parts else np.zeros(shape, np.float32)
 
 

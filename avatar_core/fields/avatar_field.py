@@ -82,9 +82,9 @@ class AvatarField(nn.Module):
         right, top, front = self._upper
         box = (x, y, z - config.legroom), (right, top + config.headroom, front)
         self.geometry_encoding = HashEncoding(config.geometry, *box, generator)
-        self.geometry_head = _head(self.geometry_encoding.width, config.hidden, 1, generator)
+        self.geometry_head = zero_head(self.geometry_encoding.width, config.hidden, 1, generator)
         self.color_encoding = HashEncoding(config.color, *box, generator)
-        self.color_head = _head(self.color_encoding.width, config.hidden, 3, generator)
+        self.color_head = zero_head(self.color_encoding.width, config.hidden, 3, generator)
         self.base = BaseLayer(len(surface.vertices))
         self.to(surface.vertices.device)
 
@@ -167,6 +167,25 @@ class AvatarField(nn.Module):
         return self._base_gradient(points, around, closest) + slope, laplacian
 
     @torch.no_grad()
+    def normal(self, points: Tensor) -> Tensor:
+        """Unit outward normals (N, 3) of the surface as it is meant, near `points` (N, 3), metres.
+
+        The body's distance is taken to its smooth tangent plane, so that neither the facets of its mesh nor the
+        cells of a grid show; what is worn and the residual come from four offsets of GRADIENT_STEP metres.
+        """
+        surface, offsets = self.surface, points.new_tensor(TETRAHEDRON) * GRADIENT_STEP
+        closest = surface.closest(points)
+        upright = nn.functional.normalize(surface.interpolate(closest, surface.normals), dim=1)
+        above = ((points - surface.interpolate(closest, surface.vertices)) * upright).sum(1, keepdim=True)
+        around = (points[:, None] + offsets).reshape(-1, 3)
+        distance = (above + upright @ offsets.T).reshape(-1)
+        if self.base.worn:
+            thickness = self.base.offset(surface, surface.closest(around))
+            distance = joined(distance - thickness, around, self.base.volumes, hollow=True)
+        values = (distance + self.residual(around)).view(-1, 4)
+        return nn.functional.normalize(values @ offsets, dim=1)
+
+    @torch.no_grad()
     def _base_gradient(self, points: Tensor, around: Tensor, closest: Closest) -> Tensor:
         """Unit gradient (N, 3) at `points` (N, 3) before anything learned, given the four points (4 N, 3) around each.
 
@@ -233,8 +252,11 @@ class AvatarField(nn.Module):
             raise ArtifactError(f"the field's state does not fit this body ({error}); run its stage again") from error
 
 
-def _head(inputs: int, hidden: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:
-    """A two-layer head whose last layer is zero: its first output is exactly zero everywhere."""
+def zero_head(inputs: int, hidden: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:
+    """A two-layer head whose last layer is zero: its first output is exactly zero everywhere.
+
+    `generator` draws the first layer; None gives zeros (for loading a state).
+    """
     first = nn.Linear(inputs, hidden)
     head = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, outputs))
     for parameter in head.parameters():

@@ -4,6 +4,7 @@ Gradients reach colours, textures, UVs, normals and positions: the interior thro
 are recomputed from the visible face's corners, the outline through the blend of pixels on both sides of it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,9 @@ from avatar_core.rendering.lights import Lights, shade
 from avatar_core.rendering.normals import vertex_normals
 from avatar_core.rendering.rasterizer import MeshRays, Raster, check_mesh, rasterize_sets
 from avatar_core.rendering.silhouettes import blend_silhouettes
+
+Recoloring = Callable[[Tensor, Tensor], Tensor]
+"""Albedo (M, C) of the points (M, 3), world space, that so far have the albedo (M, C)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ def render_mesh(
     uvs: Tensor | None = None,
     face_uvs: Tensor | None = None,
     normals: Tensor | None = None,
+    recolor: Recoloring | None = None,
     antialias: bool = True,
     supersample: int = 1,
     raster: Raster | None = None,
@@ -78,6 +83,7 @@ def render_mesh(
         uvs: (N, 2) in [0, 1] with (0, 0) at the texture's top left corner, as in glTF.
         face_uvs: (F, 3) indices into uvs.
         normals: (V, 3) or (B, V, 3) unit normals of the vertices; by default those of `vertex_normals`.
+        recolor: changes the albedo where the mesh is seen, before it is lit: paint that is known by its place in space.
         antialias: blend silhouettes; without it, positions get no gradient from the outline.
         supersample: samples a side of each pixel, averaged; 2 or 3 make clean previews.
         raster: visibility of these vertices and cameras at `supersample` times the size, when already known
@@ -100,6 +106,8 @@ def render_mesh(
         )
     hits = _hits(vertices, faces, fine, raster)
     albedo = _albedo(hits, faces, vertices, vertex_colors, texture, uvs, face_uvs)
+    if recolor is not None:
+        albedo = recolor(_interpolate(vertices, hits), albedo)
     if normals is None:
         normals = vertex_normals(vertices, faces)
     surface = torch.nn.functional.normalize(_interpolate(normals, hits) * hits.flip, dim=-1, eps=1e-12)

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from avatar_core.export.glb import build_glb, json_extras
 from avatar_core.export.learning import learning_curves
 from avatar_core.export.lens import Lens
 from avatar_core.export.media import MediaConfig, write_motion, write_preview, write_turntable
-from avatar_core.export.mesh import TriangleMesh, extract_mesh, ply_bytes
+from avatar_core.export.mesh import TriangleMesh, extract_mesh, ply_bytes, with_normal_map, with_surface_normals
 from avatar_core.export.optimisation_film import write_optimisation
 from avatar_core.export.provenance import GENERATOR, WeightFacts, used_weights, versions
 from avatar_core.export.report import (
@@ -29,13 +29,16 @@ from avatar_core.export.report import (
     mesh_facts,
     motion_facts,
     skin_facts,
+    texture_facts,
     texturing_facts,
 )
+from avatar_core.export.surface import Surface
 from avatar_core.rigging.relaxation import exercises, relaxed
 from avatar_core.rigging.retarget import RiggedClip, retarget
 from avatar_core.rigging.skinning import Skin, deform, transfer_weights
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.coarse_shape import CoarseShape
+from avatar_core.stages.export_refine import RefineConfig, refine_if_better
 from avatar_core.stages.export_scores import appearance_scores, motion_scores
 from avatar_core.stages.loose_parts import loose_parts
 from avatar_core.stages.motion import Motion
@@ -62,6 +65,12 @@ class Config(BaseModel):
     """Triangles that the shape is decimated to."""
     texture_size: int = Field(2048, ge=64, le=8192)
     """Texels a side of the texture."""
+    normal_map: bool = True
+    """Whether the relief that the triangles are too coarse for goes into a normal map."""
+    normal_map_size: int = Field(1024, ge=64, le=8192)
+    """Texels a side of the normal map."""
+    refine: RefineConfig = RefineConfig()
+    """Last change of the baked colours, through views of the mesh."""
     head_power: float = Field(2.0, ge=1, le=4)
     """How many times finer the head is meshed than the rest."""
     skin_smoothing: int = Field(3, ge=0, le=50)
@@ -136,9 +145,10 @@ def run(
     context: StageContext,
     lineage: Lineage | None = None,
 ) -> ExportResult:
-    """Extract, skin, animate, photograph and describe one avatar.
+    """Extract, skin, animate, refine, photograph and describe one avatar.
 
-    The GLB and PLY of equal inputs are byte-equal on one kind of machine; nothing is drawn at random.
+    The GLB and PLY of equal inputs are byte-equal on one kind of machine: only the views of a refinement are drawn at
+    random, by the seed.
 
     Args:
         textured: the coloured field.
@@ -146,18 +156,38 @@ def run(
         shape: the body's search scores, for the report.
         prompts: the row's texts: `shape`, `appearance`, `motion`.
         config: see Config.
-        seed: of the row, for the files' descriptions.
-        context: models, device and progress.
+        seed: of the row.
+        context: models, device, progress, and where a long refinement keeps its checkpoints.
         lineage: preset, keys and timings, as far as the caller knows them.
     Raises:
         DivergenceError: a field or motion that is not finite, or a field without a surface.
         AvatarError: ffmpeg is missing.
     """
     lineage = lineage or Lineage()
-    steps = _Steps(context.progress, config.media.turntable_frames + len(motion.poses) + 6)
+    surface = textured.surface(context.body)
+    steps = _Steps(context.progress, config.refine.steps + config.media.turntable_frames + len(motion.poses) + 7)
     with steps.part("mesh_and_rig"):
-        avatar = build_avatar(textured, motion, config, context)
+        avatar = build_avatar(textured, surface, motion, config, context)
+        avatar = replace(avatar, mesh=with_surface_normals(avatar.mesh, surface))
         steps.advance("mesh and rig")
+    with steps.part("normal_map"):
+        if config.normal_map:
+            avatar = replace(avatar, mesh=with_normal_map(avatar.mesh, surface, config.normal_map_size))
+        steps.advance("normal map")
+    with steps.part("refinement"):
+        refined = refine_if_better(
+            avatar.mesh,
+            Subject.of(context.body, avatar.rig.shaped),
+            prompts["appearance"],
+            context.encoder,
+            config.refine,
+            score_size=config.score_size,
+            seed=seed,
+            device=context.device,
+            checkpoint=context.checkpoint,
+            progress=lambda step: steps.advance("texture"),
+        )
+        avatar = replace(avatar, mesh=refined.mesh)
     weights = used_weights(
         body=(context.body.name, context.body.digest), encoder=(context.encoder.name, context.encoder.digest)
     )
@@ -200,6 +230,7 @@ def run(
             textured.history, [asdict(event) for event in textured.events], curves=CURVES, film=FILM
         ),
         mesh=mesh_facts(avatar.mesh),
+        texture=texture_facts(avatar.mesh, refined.facts),
         skin=skin_facts(avatar.mesh, avatar.skin, len(avatar.rig.names), posed),
         motion=motion_facts(
             avatar.mesh,
@@ -220,14 +251,17 @@ def run(
     return ExportResult(files, report)
 
 
-def build_avatar(textured: TexturedAvatar, motion: Motion, config: Config, context: StageContext) -> RiggedAvatar:
-    """Extract the mesh of a field, skin it by its body and fit the motion to it."""
+def build_avatar(
+    textured: TexturedAvatar, surface: Surface, motion: Motion, config: Config, context: StageContext
+) -> RiggedAvatar:
+    """Extract the mesh of a textured avatar's `surface`, skin it by the body and by what stands off it, and fit the
+    motion to it."""
     body = context.body
     shaped = body.shape(textured.betas.to(body.template))
     subject = Subject.of(body, shaped)
     x, y, z = subject.head_centre.tolist()
     mesh = extract_mesh(
-        textured.surface(body),
+        surface,
         voxel=config.voxel,
         faces=config.faces,
         texture_size=config.texture_size,

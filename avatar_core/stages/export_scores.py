@@ -28,11 +28,20 @@ MOTION_FILL = 0.8
 """Part of a motion frame's height that the avatar may take."""
 
 
-@torch.no_grad()
 def appearance_scores(
     mesh: TriangleMesh, subject: Subject, prompt: str, encoder: Encoder, size: int, device: torch.device
 ) -> dict[str, float]:
-    """Return the mean cosine of the mesh's body, face and back views with their prompts.
+    """Return the mean cosine of the mesh's body, face and back views with their prompts; see `view_cosines`."""
+    cosines, kinds = view_cosines(mesh, subject, prompt, encoder, size, device)
+    shown = {index: PROMPT_KINDS[index] for index in sorted(set(kinds.tolist()))}
+    return {kind: float(cosines[kinds == index].mean()) for index, kind in shown.items()}
+
+
+@torch.no_grad()
+def view_cosines(
+    mesh: TriangleMesh, subject: Subject, prompt: str, encoder: Encoder, size: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the cosines (B,) of the fixed views with their prompts, and which of PROMPT_KINDS (B,) those are.
 
     Args:
         mesh: in the bind pose.
@@ -57,9 +66,7 @@ def appearance_scores(
     ).image
     prompts = appearance_prompts(prompt, subject.sex)
     texts = encoder.encode_texts([prompts[kind] for kind in PROMPT_KINDS])
-    cosines = (encoder.encode_images(image) * texts[views.prompt]).sum(1)
-    shown = {index: PROMPT_KINDS[index] for index in sorted(set(views.prompt.tolist()))}
-    return {kind: float(cosines[views.prompt == index].mean()) for index, kind in shown.items()}
+    return (encoder.encode_images(image) * texts[views.prompt]).sum(1), views.prompt
 
 
 @torch.no_grad()

@@ -48,6 +48,10 @@ class PaintedSurface:
         """The field's signed distance (N,), metres."""
         return self._field.sdf(points)
 
+    def normal(self, points: Tensor) -> Tensor:
+        """The field's smooth normals (N, 3) near points (N, 3)."""
+        return self._field.normal(points)
+
     @torch.no_grad()
     def color(self, points: Tensor) -> Tensor:
         """Albedo (N, 3) in [0, 1] at points (N, 3), bind pose."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from avatar_core.bodies.base import BodyModel
 from avatar_core.errors import ArtifactError
-from avatar_core.export.surface import Surface
+from avatar_core.export.surface import SmoothSurface
 from avatar_core.fields import AvatarField
 from avatar_core.stages.outfit_paint import PaintedSurface
 from avatar_core.stages.texturing_film import Film
@@ -53,7 +53,7 @@ class TexturedAvatar:
         """Rebuild the field over `body`; raises ArtifactError when it belongs to another body."""
         return AvatarField.from_state(body, self.betas.to(body.template.device), self.state)
 
-    def surface(self, body: BodyModel) -> Surface:
+    def surface(self, body: BodyModel) -> SmoothSurface:
         """The avatar as its final mesh shows it: the field, its outfit cut point by point where it has one."""
         field = self.field(body)
         return PaintedSurface(field, body, self.regions) if self.regions else field

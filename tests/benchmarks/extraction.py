@@ -55,7 +55,7 @@ def _extract(bench: Workbench, textured: export.TexturedAvatar, config: export.C
         Probe(mesh, "bake", PARTS[4]),
     )
     with timer.probing(*probes), timer.span(OTHER):
-        avatar = export.build_avatar(textured, _standing(), config, bench.context)
+        avatar = export.build_avatar(textured, textured.surface(bench.context.body), _standing(), config, bench.context)
     counts["triangles of the mesh"] = len(avatar.mesh.faces)
     seconds = {part: value for (part, _), value in timer.take().items() if part != OTHER}
 

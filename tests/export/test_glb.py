@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from avatar_core.bodies import load_body
 from avatar_core.bodies.skeleton import JOINT_NAMES
 from avatar_core.export.glb import build_glb, json_extras
 from avatar_core.export.mesh import TriangleMesh, vertex_normals
+from avatar_core.export.normal_map import bake_normals
 from avatar_core.export.texture import bake, unwrap
 from avatar_core.rigging.retarget import retarget
 from avatar_core.rigging.skinning import deform, strongest
@@ -28,14 +30,23 @@ def two_colors(points: np.ndarray) -> np.ndarray:
     return np.where(points[:, 1:2] > 1, [[0.8, 0.1, 0.1]], [[0.1, 0.2, 0.8]]).astype(np.float32)
 
 
+def ribbed(points: np.ndarray) -> np.ndarray:
+    """Normals that lean up and down in turn, every few centimetres of height."""
+    normals = points * [1, 0, 1] + 1e-3
+    normals[:, 1] = 0.1 * np.sin(300 * points[:, 1])
+    return (normals / np.linalg.norm(normals, axis=1, keepdims=True)).astype(np.float32)
+
+
 @pytest.fixture(scope="module")
 def rigged():
-    """The body itself, in two colours, waving."""
+    """The body itself, in two colours, with ribs in its normal map, waving."""
     body = load_body()
     shaped = body.shape(body.neutral_shape)
     vertices, faces = shaped.vertices.numpy(), body.faces.numpy().astype(np.int32)
     texture = bake(two_colors, vertices, faces, unwrap(vertices, faces, 256), 256)
-    mesh = TriangleMesh(vertices, faces, vertex_normals(vertices, faces), two_colors(vertices), texture)
+    normals = vertex_normals(vertices, faces)
+    relief = bake_normals(ribbed, vertices, normals, faces, texture.charts, 128)
+    mesh = TriangleMesh(vertices, faces, normals, two_colors(vertices), texture, relief)
     rig = body.rig(shaped)
     skin = strongest(rig.weights.double().numpy())
     poses = torch.zeros(60, 22, 3)
@@ -64,6 +75,14 @@ def values(document: pygltflib.GLTF2, index: int) -> np.ndarray:
     blob = document.binary_blob()
     raw = np.frombuffer(blob, kinds[accessor.componentType], accessor.count * width, view.byteOffset)
     return raw.reshape(accessor.count, width)
+
+
+def picture(document: pygltflib.GLTF2, info) -> np.ndarray:
+    """The image (H, W, 3) that a material's texture shows."""
+    image = document.images[document.textures[info.index].source]
+    view = document.bufferViews[image.bufferView]
+    blob = document.binary_blob()[view.byteOffset : view.byteOffset + view.byteLength]
+    return np.asarray(Image.open(io.BytesIO(blob)))
 
 
 def rotation(quaternion: np.ndarray) -> np.ndarray:
@@ -134,11 +153,7 @@ def test_keyframes_are_at_thirty_a_second_with_unit_quaternions_on_one_side(docu
 
 def test_the_texture_in_the_file_shows_the_mesh_s_colours_at_its_coordinates(document, rigged):
     mesh = rigged[0]
-    (image,) = document.images
-    view = document.bufferViews[image.bufferView]
-    blob = document.binary_blob()[view.byteOffset : view.byteOffset + view.byteLength]
-    pixels = np.asarray(Image.open(io.BytesIO(blob))) / 255
-    assert document.materials[0].pbrMetallicRoughness.baseColorTexture.index == 0
+    pixels = picture(document, document.materials[0].pbrMetallicRoughness.baseColorTexture) / 255
     primitive = document.meshes[0].primitives[0]
     uvs = values(document, primitive.attributes.TEXCOORD_0)
     places = values(document, primitive.attributes.POSITION)
@@ -147,6 +162,23 @@ def test_the_texture_in_the_file_shows_the_mesh_s_colours_at_its_coordinates(doc
     wrong = np.abs(pixels[row, column] - two_colors(places)).max(axis=1) > 0.02
     assert wrong[far].mean() < 0.01  # corners of charts that are smaller than a texel
     assert len(mesh.vertices) < len(places) < 1.8 * len(mesh.vertices)
+
+
+def test_the_normal_map_in_the_file_comes_with_tangents(document, rigged):
+    mesh = rigged[0]
+    np.testing.assert_array_equal(picture(document, document.materials[0].normalTexture), mesh.normal_map.image)
+    attributes = document.meshes[0].primitives[0].attributes
+    tangents, normals = values(document, attributes.TANGENT), values(document, attributes.NORMAL)
+    np.testing.assert_array_equal(tangents, mesh.normal_map.tangents)
+    np.testing.assert_allclose(np.linalg.norm(tangents[:, :3], axis=1), 1, atol=1e-5)
+    assert np.abs((tangents[:, :3] * normals).sum(1)).max() < 1e-4
+
+
+def test_a_mesh_without_a_normal_map_has_no_tangents(rigged):
+    plain = pygltflib.GLTF2.load_from_bytes(build_glb(replace(rigged[0], normal_map=None), *rigged[1:3], None))
+    assert plain.materials[0].normalTexture is None
+    assert plain.meshes[0].primitives[0].attributes.TANGENT is None
+    assert [image.name for image in plain.images] == ["albedo"]
 
 
 def test_bounds_and_sizes_are_declared_as_they_are(document, rigged):

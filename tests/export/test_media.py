@@ -13,6 +13,7 @@ from avatar_core.export.media import MediaConfig, follow, head_points, write_mot
 from avatar_core.export.mesh import extract_mesh, vertex_normals
 from avatar_core.export.sheet import Panel, compose_sheet, fit_text
 from avatar_core.export.studio import (
+    LightProbes,
     arriving_light,
     backdrop,
     floor_shade,
@@ -176,6 +177,19 @@ def test_surfaces_that_hide_each_other_get_less_light():
     middle = vertices[:, 1:].abs().amax(1) < 0.2
     outer, inner = middle & (vertices[:, 0] < -0.02), middle & ((vertices[:, 0] - 0.025).abs() < 0.01)
     assert float(light[inner].mean()) < 0.6 * float(light[outer].mean())
+
+
+def test_a_probe_that_is_buried_does_not_darken_its_neighbours():
+    lid = [[-0.15, 0.02, -0.15], [0.15, 0.02, -0.15], [0.15, 0.02, 0.15], [-0.15, 0.02, 0.15]]
+    vertices = torch.tensor([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0], [0.2, 0.0, 0.0], *lid])
+    rays = MeshRays(vertices, torch.tensor([[3, 5, 4], [3, 6, 5]]))
+    normals = torch.tensor([0.0, 1.0, 0.0]).expand(len(vertices), 3)
+    nearest, weights = torch.tensor([[0, 1]]).expand(len(vertices), 2), torch.tensor([[0.7, 0.3]])
+    probes = LightProbes(torch.tensor([0, 1]), nearest, weights.expand(len(vertices), 2))
+    directions = sphere_directions(200, torch.device("cpu"))
+    light = gathered_light(rays, probes, vertices, normals, directions)
+    open_sky = (normals @ directions.T).clamp_min(0)
+    assert light[2].sum() > 0.8 * open_sky[2].sum()
 
 
 def test_the_floor_is_dark_under_the_avatar_and_free_far_from_it(man):

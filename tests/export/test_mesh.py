@@ -15,6 +15,7 @@ from avatar_core.export.mesh import (
     ply_bytes,
     signed_volume,
     vertex_normals,
+    with_surface_normals,
 )
 from avatar_core.export.repair import is_closed
 
@@ -102,6 +103,22 @@ def test_a_lens_moves_triangles_to_where_it_looks(capsule_man, man):
     assert texels_in_head(seen) > 2 * texels_in_head(plain)
     assert float(capsule_man.sdf(torch.from_numpy(seen.vertices)).abs().max()) < 0.006
     assert is_closed(seen.faces)
+
+
+def test_a_mesh_takes_over_its_surface_s_normals_where_its_triangles_agree(man):
+    @dataclass
+    class Facing(Field):
+        def normal(self, points):
+            toward = torch.nn.functional.normalize(torch.from_numpy(man.normals) + 0.1, dim=1)
+            return torch.where(points[:, 1:2] > 1.0, toward, -toward)
+
+    shaded = with_surface_normals(man, Facing(None))
+    upper = man.vertices[:, 1] > 1.0
+    np.testing.assert_array_equal(shaded.normals[~upper], man.normals[~upper])
+    np.testing.assert_allclose(np.linalg.norm(shaded.normals, axis=1), 1, atol=1e-5)
+    turned = (shaded.normals[upper] * man.normals[upper]).sum(1)
+    assert 0.97 < turned.mean() < 0.999
+    assert shaded.vertices is man.vertices
 
 
 def test_a_ply_holds_positions_normals_and_colours(man, tmp_path):

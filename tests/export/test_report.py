@@ -13,6 +13,7 @@ from avatar_core.export.report import (
     Report,
     SkinFacts,
     StageScore,
+    TextureFacts,
     build_report,
     mesh_facts,
     texturing_facts,
@@ -48,6 +49,14 @@ PARTS = {
         volume_l=70.0,
         height_m=1.7,
         bounds_m=((0, 0, 0), (1, 1.7, 1)),
+    ),
+    "texture": TextureFacts(
+        size=2048,
+        seam_length_m=20.0,
+        seam_difference=0.002,
+        normal_map_size=1024,
+        normal_map_degrees=4.0,
+        refinement=None,
     ),
     "skin": SkinFacts(bones=66, max_influences=4, worst_stretch=1.5, stretch_p999=1.2),
     "motion": MotionFacts(

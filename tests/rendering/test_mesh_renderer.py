@@ -284,3 +284,24 @@ def test_arguments_that_do_not_fit_are_named(options, message) -> None:
 def test_vertices_that_are_not_finite_are_refused() -> None:
     with pytest.raises(BodyError, match="not finite"):
         render_mesh(QUAD * math.inf, QUAD_FACES, front(), lights=None)
+
+
+def test_paint_in_space_recolours_what_is_seen() -> None:
+    texture = torch.full((4, 4, 3), 0.5)
+
+    def paint(points, albedo):
+        assert points.shape == albedo.shape
+        return albedo * (points[:, :1] > 0)
+
+    shown = render_mesh(
+        QUAD, QUAD_FACES, front(), lights=None, texture=texture, uvs=QUAD_UVS, face_uvs=QUAD_FACES, recolor=paint
+    )
+    assert (shown.image[0, :, :, :8] == 0).all()
+    torch.testing.assert_close(shown.image[0, :, :, 8:], torch.full((3, 16, 8), 0.5))
+
+
+def test_gradients_reach_paint_in_space() -> None:
+    strength = torch.tensor(0.3, requires_grad=True)
+    shown = render_mesh(QUAD, QUAD_FACES, front(), lights=None, recolor=lambda points, albedo: albedo * strength)
+    shown.image.mean().backward()
+    assert float(strength.grad) == pytest.approx(1.0, abs=1e-4)

@@ -17,6 +17,7 @@ from avatar_core.stages import export
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.coarse_shape import CoarseShape
 from avatar_core.stages.export import FILES, Config, ExportResult, Lineage
+from avatar_core.stages.export_refine import RefineConfig
 from avatar_core.stages.motion import Motion
 from avatar_core.stages.texturing_film import Film
 from avatar_core.stages.texturing_recovery import Event
@@ -27,6 +28,8 @@ QUICK = Config(
     voxel=0.012,
     faces=6000,
     texture_size=128,
+    normal_map_size=64,
+    refine=RefineConfig(steps=2, views_per_step=1, image_size=48),
     score_size=64,
     score_frames=2,
     media=MediaConfig(
@@ -99,7 +102,7 @@ def test_all_files_are_there_and_open(result, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     document = pygltflib.GLTF2().load(tmp_path / "avatar.glb")
     assert len(document.skins[0].joints) == 66
-    assert document.images[0].mimeType == "image/png"
+    assert [image.name for image in document.images] == ["albedo", "normals"]
     assert document.animations[0].name == "waving"
     assert document.asset.extras["prompts"] == PROMPTS
     assert document.asset.extras["seed"] == 7
@@ -142,6 +145,10 @@ def test_the_report_tells_what_was_made(result):
     assert json.loads(result.files["report.json"]) == report.model_dump(mode="json")
     assert report.mesh.watertight
     assert report.mesh.components == 1
+    assert (report.texture.size, report.texture.normal_map_size) == (128, 64)
+    assert 0.5 < report.texture.normal_map_degrees < 30
+    assert 0 < report.texture.seam_difference < 0.1
+    assert report.texture.refinement.steps == 2
     assert report.skin.bones == 66
     assert report.skin.max_influences <= 4
     assert report.motion.frames == 12
@@ -154,7 +161,8 @@ def test_the_report_tells_what_was_made(result):
     assert set(report.final_scores) == {"body", "face", "back", "motion", "motion_best"}
     assert all(-1 <= score <= 1 for score in report.final_scores.values())
     assert report.timings_s["texturing"] == 12.5
-    assert all(report.timings_s[f"export.{part}"] >= 0 for part in ("mesh_and_rig", "preview", "turntable"))
+    parts = ("mesh_and_rig", "normal_map", "refinement", "preview", "turntable")
+    assert all(report.timings_s[f"export.{part}"] >= 0 for part in parts)
     assert report.outfit == {"top": "red shirt"}
     assert report.body["height"] == 0.5
     assert report.texturing.steps == 2
@@ -164,6 +172,16 @@ def test_the_report_tells_what_was_made(result):
     assert result.files["optimisation.mp4"][4:8] == b"ftyp"
     assert Image.open(io.BytesIO(result.files["learning.png"])).size[0] == 1280
     assert report.weights["body"].digest
+
+
+def test_what_is_switched_off_is_not_in_the_model(textured, motion, shape, context, tmp_path):
+    plain = QUICK.model_copy(update={"normal_map": False, "refine": RefineConfig(steps=0)})
+    result = export.run(textured, motion, shape, PROMPTS, config=plain, seed=7, context=context)
+    document = pygltflib.GLTF2.load_from_bytes(result.files["avatar.glb"])
+    assert document.materials[0].normalTexture is None
+    assert [image.name for image in document.images] == ["albedo"]
+    assert result.report.texture.normal_map_size == 0
+    assert result.report.texture.refinement is None
 
 
 def test_progress_ends_at_its_total(result, told):

@@ -84,7 +84,7 @@ def test_a_killed_run_continues_to_the_same_bits(tmp_path, avatar, textured, con
 
 
 def test_guidance_lowers_its_loss(avatar, context):
-    """Only the guidance, views of the kinds that are scored: Adam on field and colours must make them agree better with the prompt."""
+    """Only the guidance, views as they are scored: Adam on field and colours must make them fit the prompt better."""
     kept = ("lit", "clay_share", "variation_step")
     plain = LossConfig(**{name: 0.0 for name in LossConfig.model_fields if name not in kept})
     config = CONFIG.model_copy(
