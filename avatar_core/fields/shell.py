@@ -116,16 +116,21 @@ class Shell:
         points = rays.origins[:, None] + depths[:, :, None] * rays.directions[:, None]
         distances = distance(points.reshape(-1, 3)).view(depths.shape)
         close = distances < self.reach
-        first = torch.where(close, probe, PROBES).amin(1)
+        first = _first(close)
         # What lies deep inside is never seen: under a skirt, rays end long before they reach the legs.
-        deep = torch.where(distances < -DEEP, probe, PROBES).amin(1)
-        last = torch.minimum(torch.where(close, probe, -1).amax(1), deep)
-        met = last >= 0
+        last = torch.minimum(PROBES - 1 - _first(close.flip(1)), _first(distances < -DEEP))
+        met = first < PROBES
         near = torch.where(met, rays.near + (first - 0.5).clamp_min(0.0) * step, rays.near)
         far = torch.where(met, rays.near + (last + 1.5).clamp_max(PROBES) * step, rays.far)
         kept = (met | rays.on_body).nonzero().squeeze(1)
         narrowed = replace(rays, near=near, far=far)
         return ShellRays(*(getattr(narrowed, field.name)[kept] for field in fields(ShellRays)))
+
+
+def _first(marked: Tensor) -> Tensor:
+    """Return the number (R,) of the first mark in each row of (R, P) bool; P where there is none."""
+    place = marked.view(torch.uint8).argmax(1)
+    return torch.where(marked.gather(1, place[:, None]).squeeze(1), place, marked.shape[1])
 
 
 def shell_of(field: AvatarField) -> Shell:
