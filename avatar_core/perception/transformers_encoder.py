@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from avatar_core.errors import WeightsError
 from avatar_core.perception.checkpoint_folder import PICKLE, check_pickle, folder_digest, weight_files
 from avatar_core.perception.frozen_encoder import CLIP_MEAN, CLIP_STD, FrozenEncoder
+from avatar_core.perception.patch_projection import project_patches
 
 _SIGLIP_MEAN = _SIGLIP_STD = (0.5, 0.5, 0.5)
 
@@ -41,7 +42,7 @@ class TransformersEncoder(FrozenEncoder):
         device: torch.device | str = "cpu",
     ) -> None:
         place = torch.device(device)
-        self._model = model.to(place).eval().requires_grad_(False)
+        self._model = project_patches(model).to(place).eval().requires_grad_(False)
         self._tokenizer = tokenizer
         self._context = int(model.config.text_config.max_position_embeddings)
         self._padding = "max_length" if _is_siglip(model) else "longest"
