@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from avatar_core.errors import DivergenceError
-from avatar_core.fields.field_renderer import render_field
+from avatar_core.fields.field_renderer import FieldViews, render_field
 from avatar_core.fields.neus import Sharpness
 from avatar_core.fields.shell import shell_of
 from avatar_core.perception.prompts import appearance_prompts
@@ -21,7 +22,7 @@ from avatar_core.stages.implicit_init import ImplicitAvatar
 from avatar_core.stages.outfit_search import search_outfit
 from avatar_core.stages.texturing_config import Config
 from avatar_core.stages.texturing_film import Film, FilmCamera
-from avatar_core.stages.texturing_losses import total_loss
+from avatar_core.stages.texturing_losses import guidance, guided_images, total_loss
 from avatar_core.stages.texturing_plateau import has_stalled
 from avatar_core.stages.texturing_recovery import (
     Diverged,
@@ -55,22 +56,22 @@ def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, conte
     Raises DivergenceError when the loss diverges again and again, MemoryError when the smallest step is too large.
     """
     work = TexturingRun(avatar, prompt, config, seed, context)
-    resumed = context.checkpoint.load() if context.checkpoint is not None else None
-    if resumed is not None:
-        work.restore(*resumed)
-        logger.info("texturing continues at step %d of %d", work.step, config.steps)
-    else:
-        work.begin()
-        work.keep()
+    work.start()
     while not work.finished:
         setback = work.attempt()
         if setback is not None:
             work.go_back(setback)
-            continue
-        context.progress(work.step, config.steps, f"loss {work.history[-1]['loss']:.3f}")
-        if work.step % config.checkpoint_every == 0 and not work.finished:
-            work.keep()
     return work.result()
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The views of one step on their way to the image-text model."""
+
+    rendered: FieldViews
+    images: Tensor  # (N, 3, H, W) in [0, 1]
+    texts: Tensor  # (N, D) unit text features that they are compared with
+    generator: torch.Generator  # of the rest of the step's draws
 
 
 class TexturingRun:
@@ -98,6 +99,17 @@ class TexturingRun:
         self.effort = Effort()
         self.events: list[Event] = []
         self.finished = config.steps == 0
+
+    def start(self) -> None:
+        """Continue from the caller's checkpoint, or begin."""
+        checkpoint = self.context.checkpoint
+        resumed = checkpoint.load() if checkpoint is not None else None
+        if resumed is not None:
+            self.restore(*resumed)
+            logger.info("texturing continues at step %d of %d", self.step, self.config.steps)
+        else:
+            self.begin()
+            self.keep()
 
     def begin(self) -> None:
         """Score the untouched avatar and dress it."""
@@ -142,18 +154,30 @@ class TexturingRun:
 
     def attempt(self) -> Setback | None:
         """Take one optimisation step; where it failed return how to go on, from the last good state."""
-        config = self.config
         try:
             self.advance()
         except (Diverged, RuntimeError, MemoryError) as error:
-            edge = self._edge(self.step)
-            return setback_of(error, self.step + 1, self.effort, config.views_per_step, edge, config.recovery)
-        self._look_back()
+            return self.setback(error)
+        self.look_back()
         return None
+
+    def setback(self, error: Exception) -> Setback:
+        """Return how to go on after a step that raised `error`; raises it where there is no way."""
+        edge = self._edge(self.step)
+        views, recovery = self.config.views_per_step, self.config.recovery
+        return setback_of(error, self.step + 1, self.effort, views, edge, recovery)
 
     def advance(self) -> None:
         """Take one optimisation step; raises Diverged where the loss or a gradient tells not to."""
-        config, encoder = self.config, self.context.encoder
+        shown = self.show()
+        loss = self.weigh(shown, guidance(self.context.encoder, shown.images, shown.texts))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.learn()
+
+    def show(self) -> Shown:
+        """Begin a step: render its views."""
+        config = self.config
         done = self.step / max(config.steps, 1)
         generator = torch_generator(self.seed, NAME, "step", str(self.step))
         self._schedule(done)
@@ -170,21 +194,31 @@ class TexturingRun:
             clay=config.losses.clay > 0,
             generator=generator,
         )
-        loss, parts = total_loss(
-            rendered, self.targets[views.prompt], self.field, encoder, config.losses, self.step, generator
-        )
+        images, texts = guided_images(rendered, self.targets[views.prompt], config.losses, self.step)
+        return Shown(rendered, images, texts, generator)
+
+    def weigh(self, shown: Shown, disagreement: Tensor) -> Tensor:
+        """Go on with a step: return its loss (scalar), given the 1 - cosine (N,) of the images and texts shown.
+
+        Raises Diverged where the loss tells not to go on.
+        """
+        losses = self.config.losses
+        loss, parts = total_loss(shown.rendered, disagreement, self.field, losses, shown.generator)
         value = float(loss.detach())
-        check_loss(value, self.history, config.recovery)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        check_loss(value, self.history, self.config.recovery)
+        numbers = {name: float(part) for name, part in parts.items()}
+        self._latest = {"step": float(self.step + 1), "loss": value, **numbers}
+        return loss
+
+    def learn(self) -> None:
+        """End a step whose loss has gone backward; raises Diverged where a gradient tells not to."""
         check_gradients(parameter for group in self.optimizer.param_groups for parameter in group["params"])
         self.optimizer.step()
         self.step += 1
-        numbers = {name: float(part) for name, part in parts.items()}
-        self.history.append({"step": float(self.step), "loss": value, **numbers})
+        self.history.append(self._latest)
 
-    def _look_back(self) -> None:
-        """After a step: see whether the run is over, and take the picture that is due."""
+    def look_back(self) -> None:
+        """After a step: see whether the run is over, take the picture and keep the checkpoint that are due."""
         config = self.config
         stalled = has_stalled(self.history, config.full_detail_from(), config.losses, config.plateau)
         self.finished = stalled or self.step == config.steps
@@ -193,6 +227,9 @@ class TexturingRun:
             self.events.append(self._event(Setback(self.step, "plateau", reason, self.effort)))
         if self.finished or config.film.due(self.step, config.steps):
             self._shoot(f"step {self.step}")
+        self.context.progress(self.step, config.steps, f"loss {self.history[-1]['loss']:.3f}")
+        if self.step % config.checkpoint_every == 0 and not self.finished:
+            self.keep()
 
     def _edge(self, done: int) -> int:
         """Edge in pixels of the views of the step after `done` steps, where memory suffices."""

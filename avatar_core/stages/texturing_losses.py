@@ -47,29 +47,35 @@ def guidance(encoder: Encoder, images: Tensor, targets: Tensor) -> Tensor:
     return 1.0 - (encoder.encode_images(images) * targets).sum(1)
 
 
+def guided_images(views: FieldViews, targets: Tensor, config: LossConfig, step: int) -> tuple[Tensor, Tensor]:
+    """Return what the image-text model has to see of B views: images (B + C, 3, H, W) and text features (B + C, D).
+
+    The last C images are texture-less. targets: (B, D) unit text features of the prompts that the views are compared
+    with; step: running number, which decides whose turn it is to be seen without texture.
+    """
+    if views.clay is None or config.clay <= 0:
+        return views.image, targets
+    count = len(targets)
+    seen = max(1, round(config.clay_share * count))
+    turn = (torch.arange(seen, device=targets.device) + step * seen) % count
+    return torch.cat([views.image, views.clay[turn]]), torch.cat([targets, targets[turn]])
+
+
 def total_loss(
     views: FieldViews,
-    targets: Tensor,
+    disagreement: Tensor,
     field: AvatarField,
-    encoder: Encoder,
     config: LossConfig,
-    step: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the weighted sum and its parts before weighting (detached scalars).
 
-    targets: (B, D) unit text features of the prompts that the B views are compared with; step: running number,
-    which decides whose turn it is to be seen without texture.
+    disagreement: (B + C,) 1 - cosine of the images that `guided_images` gave.
     """
-    if views.clay is not None and config.clay > 0:
-        count = len(targets)
-        seen = max(1, round(config.clay_share * count))
-        turn = (torch.arange(seen, device=targets.device) + step * seen) % count
-        images, texts = torch.cat([views.image, views.clay[turn]]), torch.cat([targets, targets[turn]])
-        both = guidance(encoder, images, texts)
-        parts = {"lit": both[:count].mean(), "clay": both[count:].mean()}
-    else:
-        parts = {"lit": guidance(encoder, views.image, targets).mean()}
+    count = len(views.image)
+    parts = {"lit": disagreement[:count].mean()}
+    if len(disagreement) > count:
+        parts["clay"] = disagreement[count:].mean()
     parts |= regularisation(views, field, config, generator)
     total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
     return total, {name: value.detach() for name, value in parts.items()}

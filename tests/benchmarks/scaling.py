@@ -1,11 +1,13 @@
-"""How a step's time grows with resolution, samples a ray and views."""
+"""How a step's time grows with resolution, samples a ray, views, and avatars at once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from avatar_core.stages.texturing import Config
+from avatar_core.stages.texturing_batch import advance_together
 
 from .figures import Figure
 from .steps import StepMeter, middle_steps, typical
@@ -31,7 +33,9 @@ AXES = (
     Axis("intervals", (4, 8, 16, 32), "samples a ray"),
     Axis("views_per_step", (1, 3, 6, 12), "views"),
 )
-"""What is varied. A setting of several avatars a step would be one more axis."""
+"""What is varied."""
+TOGETHER, QUICK_TOGETHER = (1, 2, 4, 8), (1, 2)
+"""Avatars of a batch."""
 QUICK_AXES = (
     Axis("resolutions", (16, 24), "px"),
     Axis("intervals", (2, 4), "samples a ray"),
@@ -39,12 +43,15 @@ QUICK_AXES = (
 )
 
 
-def measure(bench: Workbench, axes: tuple[Axis, ...], repeats: int, warmup: int, say: Say) -> list[Figure]:
-    """Return milliseconds and rays of a step along each of `axes`, at the preset's last resolution otherwise."""
+def measure(
+    bench: Workbench, axes: tuple[Axis, ...], together: tuple[int, ...], repeats: int, warmup: int, say: Say
+) -> list[Figure]:
+    """Return milliseconds and rays of a step along each of `axes`, at the preset's last resolution otherwise, and
+    milliseconds an avatar of steps that so many avatars take together."""
     last = bench.preset.texturing.resolutions[-1]
     base = Config.model_validate(bench.preset.texturing.model_dump() | {"resolutions": (last,)})
     figures: list[Figure] = []
-    total, done = sum(len(axis.values) for axis in axes), 0
+    total, done = sum(len(axis.values) for axis in axes) + len(together), 0
     for axis in axes:
         measured: list[Mapping[str, float]] = []
         for value in axis.values:
@@ -57,7 +64,26 @@ def measure(bench: Workbench, axes: tuple[Axis, ...], repeats: int, warmup: int,
                 Figure("scaling", what, one[name], unit, f"{value} {axis.unit}")
                 for value, one in zip(axis.values, measured)
             ]
+    for count in together:
+        say(done, total, f"{count} avatars")
+        seconds = _step_together(bench, base, count, repeats, warmup)
+        done += 1
+        what = "step by avatars at once: ms an avatar"
+        figures.append(Figure("scaling", what, 1e3 * seconds / count, "ms", f"{count} avatars"))
     return figures
+
+
+def _step_together(bench: Workbench, config: Config, count: int, repeats: int, warmup: int) -> float:
+    """Seconds of a step that `count` avatars take together."""
+    runs = {number: bench.texturing(config) for number in range(count)}
+    times = []
+    for number in middle_steps(config, config.resolutions[-1], warmup + repeats):
+        for run in runs.values():
+            run.step = number
+        start = bench.clock()
+        advance_together(list(runs), runs, {})
+        times.append(bench.clock() - start)
+    return median(times[warmup:])
 
 
 def _step(bench: Workbench, config: Config, repeats: int, warmup: int) -> Mapping[str, float]:

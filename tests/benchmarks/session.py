@@ -46,6 +46,8 @@ class Effort:
     """Cells of the extractions, in the preset's."""
     axes: tuple[scaling.Axis, ...] = scaling.AXES
     """Settings that are varied."""
+    together: tuple[int, ...] = scaling.TOGETHER
+    """Avatars that take steps together."""
     presets: tuple[str, ...] = ("tiny", "draft")
     """Of the whole avatars."""
 
@@ -60,6 +62,7 @@ QUICK = Effort(
     score_every=3,
     factors=(2.0,),
     axes=scaling.QUICK_AXES,
+    together=scaling.QUICK_TOGETHER,
     presets=("tiny",),
 )
 """For trying the command out."""
@@ -94,7 +97,7 @@ PARTS: dict[str, Part] = {
     "scores": lambda bench, effort, say: scores.measure(bench, effort.score_every, effort.target_score, say),
     "extraction": lambda bench, effort, say: extraction.measure(bench, effort.factors, say),
     "scaling": lambda bench, effort, say: scaling.measure(
-        bench, effort.axes, effort.scaling_repeats, effort.warmup, say
+        bench, effort.axes, effort.together, effort.scaling_repeats, effort.warmup, say
     ),
     "avatar": lambda bench, effort, say: whole_avatar.measure(effort.presets, bench, say),
 }

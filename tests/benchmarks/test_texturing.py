@@ -110,6 +110,7 @@ def test_extraction_tells_its_parts_and_triangles(result: dict[str, Any]) -> Non
 def test_every_setting_is_scaled(result: dict[str, Any]) -> None:
     names = set(values(result, "scaling"))
     assert {f"step by {axis.name.replace('_', ' ')}: ms" for axis in AXES} <= names
+    assert "step by avatars at once: ms an avatar" in names
 
 
 def test_memory_is_given_of_every_part(result: dict[str, Any]) -> None:

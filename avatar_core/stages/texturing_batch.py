@@ -1,0 +1,146 @@
+"""Texturing several avatars at once, each on its own, but for the image-text model: it sees all their views together.
+
+On a GPU, one avatar's few views leave the model mostly idle.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avatar_core.errors import AvatarError
+from avatar_core.perception.encoder import Encoder
+from avatar_core.stages.base import StageContext
+from avatar_core.stages.implicit_init import ImplicitAvatar
+from avatar_core.stages.texturing import Shown, TexturingRun
+from avatar_core.stages.texturing_config import Config
+from avatar_core.stages.texturing_losses import guidance
+from avatar_core.stages.texturing_recovery import Diverged, is_out_of_memory
+from avatar_core.stages.texturing_result import TexturedAvatar
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One avatar of a batch; see `texturing.run`."""
+
+    avatar: ImplicitAvatar
+    prompt: str
+    seed: int
+    context: StageContext
+    """With a checkpoint of its own, and the encoder that all jobs share."""
+
+
+Result = TexturedAvatar | AvatarError | MemoryError
+"""What becomes of a job."""
+
+
+def run_batch(jobs: Sequence[Job], config: Config) -> list[Result]:
+    """Texture several avatars together; each comes out as `texturing.run` makes it, but for rounding.
+
+    A step takes all avatars one step on: their views are rendered one avatar after the other and seen by the
+    encoder in one call. Where memory is wanting, half as many avatars are taken on at once, down to one, and only then
+    are the steps made smaller. Checkpoints are those of single runs: a batch that was killed goes on in any other
+    company, or alone.
+
+    Args:
+        jobs: the avatars, on one device, guided by one encoder.
+        config: of all.
+    Returns:
+        in the order of the jobs, each one's result, or the error that ended it: the others go on.
+    """
+    results: dict[int, Result] = {}
+    runs: dict[int, TexturingRun] = {}
+    for number, job in enumerate(jobs):
+        try:
+            runs[number] = TexturingRun(job.avatar, job.prompt, config, job.seed, job.context)
+            runs[number].start()
+        except (AvatarError, MemoryError) as error:
+            results[number] = error
+            runs.pop(number, None)
+    together = len(runs)
+    while runs:
+        numbers = [number for number in runs if not runs[number].finished]
+        for first in range(0, len(numbers), max(together, 1)):
+            group = numbers[first : first + together]
+            if len(group) > 1 and not advance_together(group, runs, results):
+                together = max(1, together // 2)
+                logger.warning("memory is wanting: %d avatars at once from now on", together)
+                break
+            if len(group) == 1:
+                _attempt(group[0], runs, results)
+        for number in [number for number, run in runs.items() if run.finished]:
+            results[number] = runs.pop(number).result()
+    return [results[number] for number in range(len(jobs))]
+
+
+def advance_together(group: Sequence[int], runs: dict[int, TexturingRun], results: dict[int, Result]) -> bool:
+    """Take some runs one step on together; False where memory did not suffice, and nothing was done."""
+    shown: dict[int, Shown] = {}
+    losses: dict[int, Tensor] = {}
+    diverged: dict[int, Diverged] = {}
+    try:
+        for number in group:
+            shown[number] = runs[number].show()
+        seen = _seen_together(runs[group[0]].context.encoder, list(shown.values()))
+        for number, disagreement in zip(group, seen):
+            try:
+                losses[number] = runs[number].weigh(shown[number], disagreement)
+            except Diverged as error:
+                diverged[number] = error
+            runs[number].optimizer.zero_grad(set_to_none=True)
+        if losses:
+            torch.stack(list(losses.values())).sum().backward()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    for number in losses:
+        try:
+            runs[number].learn()
+        except Diverged as error:
+            diverged[number] = error
+            continue
+        runs[number].look_back()
+    # Only now: the encoder's graph, which all share, went through their parameters until here.
+    for number, reason in diverged.items():
+        _go_back(number, reason, runs, results)
+    return True
+
+
+def _seen_together(encoder: Encoder, shown: list[Shown]) -> list[Tensor]:
+    """1 - cosine (N,) of each run's images and texts; images of one size go through the encoder in one call."""
+    by_edge: dict[int, list[int]] = {}
+    for place, one in enumerate(shown):
+        by_edge.setdefault(one.images.shape[-1], []).append(place)
+    found: dict[int, Tensor] = {}
+    for places in by_edge.values():
+        images = torch.cat([shown[place].images for place in places])
+        texts = torch.cat([shown[place].texts for place in places])
+        sizes = [len(shown[place].images) for place in places]
+        found |= dict(zip(places, guidance(encoder, images, texts).split(sizes)))
+    return [found[place] for place in range(len(shown))]
+
+
+def _attempt(number: int, runs: dict[int, TexturingRun], results: dict[int, Result]) -> None:
+    """Take one run a step on by itself."""
+    try:
+        setback = runs[number].attempt()
+        if setback is not None:
+            runs[number].go_back(setback)
+    except (AvatarError, MemoryError) as error:
+        results[number] = error
+        del runs[number]
+
+
+def _go_back(number: int, error: Diverged, runs: dict[int, TexturingRun], results: dict[int, Result]) -> None:
+    try:
+        runs[number].go_back(runs[number].setback(error))
+    except AvatarError as final:
+        results[number] = final
+        del runs[number]
