@@ -119,9 +119,16 @@ class AvatarField(nn.Module):
     def _thickness_at(self, points: Tensor) -> Tensor:
         return self.base.offset(self.surface, self.surface.closest(points, self.config.band))
 
-    def dress(self, membership: Tensor, colors: Tensor, thickness: Tensor, volumes: Tensor | None = None) -> None:
+    def dress(
+        self,
+        membership: Tensor,
+        colors: Tensor,
+        thickness: Tensor,
+        volumes: Tensor | None = None,
+        freedom: Tensor | None = None,
+    ) -> None:
         """Divide the body into regions of a base colour and a thickness; see `BaseLayer.set_regions`."""
-        self.base.set_regions(membership, colors, thickness, volumes)
+        self.base.set_regions(membership, colors, thickness, volumes, freedom)
         self._dressed_sdf = None
 
     def sdf(self, points: Tensor) -> Tensor:
@@ -210,7 +217,8 @@ class AvatarField(nn.Module):
         """Return the albedo (N, 3) and the learned change of its logits (N, 3) at `points` (N, 3)."""
         closest = self.surface.closest(points) if closest is None else closest
         change = self.color_change(points)
-        return torch.sigmoid(self.base(self.surface, closest, points) + change), change
+        weights = self.base.weights(self.base.shares(self.surface, closest), closest, points)
+        return torch.sigmoid(self.base.painted(weights, change)), change
 
     def color_change(self, points: Tensor) -> Tensor:
         """Learned change (N, 3) of the albedo's logits at `points` (N, 3); exactly zero at the start."""

@@ -24,6 +24,7 @@ class BaseLayer(nn.Module):
     thickness: Tensor
     volumes: Tensor
     anchor: Tensor
+    freedom: Tensor
 
     def __init__(self, vertices: int) -> None:
         """One region that covers all `vertices`, in the neutral tone and without thickness."""
@@ -33,6 +34,7 @@ class BaseLayer(nn.Module):
         self.register_buffer("volumes", torch.zeros(0, len(PARAMETERS)))
         self.logits = nn.Parameter(torch.logit(torch.tensor([NEUTRAL])))
         self.register_buffer("anchor", self.logits.detach().clone())
+        self.register_buffer("freedom", torch.ones(1, 2))
 
     def resize(self, regions: int, volumes: int) -> None:
         """Make room for a state of `regions` regions and `volumes` volumes; the colours restart neutral."""
@@ -42,13 +44,22 @@ class BaseLayer(nn.Module):
         self.volumes = torch.zeros(volumes, len(PARAMETERS), device=device)
         self.logits = nn.Parameter(torch.logit(torch.tensor([NEUTRAL] * regions, device=device)))
         self.anchor = self.logits.detach().clone()
+        self.freedom = torch.ones(regions, 2, device=device)
 
-    def set_regions(self, membership: Tensor, colors: Tensor, thickness: Tensor, volumes: Tensor | None = None) -> None:
+    def set_regions(
+        self,
+        membership: Tensor,
+        colors: Tensor,
+        thickness: Tensor,
+        volumes: Tensor | None = None,
+        freedom: Tensor | None = None,
+    ) -> None:
         """Divide the body into R regions.
 
         membership: (V, R) shares that a vertex has in the regions, rows sum to one; colors: (R, 3) in [0, 1];
         thickness: (R,) how far each stands off the body, metres; volumes: (M, 12) what stands away from the body (see
-        `garment_volume`).
+        `garment_volume`); freedom: (R, 2) in [0, 1], how much of what is learned each region's colour takes, of
+        lightness and of hue (all of it where not given).
         Raises BodyError when the sizes do not fit the body.
         """
         regions = membership.shape[1]
@@ -67,6 +78,8 @@ class BaseLayer(nn.Module):
             self.volumes.copy_(volumes)
             self.logits.copy_(torch.logit(colors.to(self.logits.device), eps=LOGIT_LIMIT))
             self.anchor.copy_(self.logits)
+            if freedom is not None:
+                self.freedom.copy_(freedom)
 
     @property
     def worn(self) -> bool:
@@ -80,7 +93,11 @@ class BaseLayer(nn.Module):
     @property
     def colors(self) -> Tensor:
         """Region colours (R, 3) in [0, 1]."""
-        return torch.sigmoid(self.logits)
+        return torch.sigmoid(self.region_logits())
+
+    def region_logits(self) -> Tensor:
+        """Logits (R, 3) of the region colours: as they were set, and what each region takes of what it learned."""
+        return self.anchor + taken(self.logits - self.anchor, self.freedom)
 
     def shares(self, surface: BodySurface, closest: Closest) -> Tensor:
         """Return (N, R) sharpened shares of the regions at closest points; rows sum to one."""
@@ -90,19 +107,27 @@ class BaseLayer(nn.Module):
         """Return how far (N,) the regions stand off the body at closest points, metres; soft at borders."""
         return surface.interpolate(closest, (self.membership @ self.thickness)[:, None]).squeeze(1)
 
-    def forward(self, surface: BodySurface, closest: Closest, points: Tensor) -> Tensor:
-        """Return albedo logits (N, 3) at `points` (N, 3) and their closest points; differentiable in the colours."""
-        return self.mixed(self.shares(surface, closest), closest, points)
-
-    def mixed(self, shares: Tensor, closest: Closest, points: Tensor) -> Tensor:
-        """Return albedo logits (N, 3) at `points` (N, 3) of which the regions have `shares` (N, R)."""
-        logits = shares @ self.logits
+    def weights(self, shares: Tensor, closest: Closest, points: Tensor) -> Tensor:
+        """Return how much (N, R) each region makes the colour of `points` (N, 3), of whose closest points the regions
+        have `shares` (N, R); rows sum to one."""
         if not len(self.volumes):
-            return logits
+            return shares
         cloth = cloth_share(points, closest.distance, self.volumes)
         for index, region in enumerate(self.volumes[:, -1].long().tolist()):
-            logits = torch.lerp(logits, self.logits[region].expand_as(logits), cloth[:, index : index + 1])
-        return logits
+            only = torch.nn.functional.one_hot(torch.tensor(region, device=shares.device), shares.shape[1])
+            shares = torch.lerp(shares, only.to(shares).expand_as(shares), cloth[:, index : index + 1])
+        return shares
+
+    def painted(self, weights: Tensor, change: Tensor) -> Tensor:
+        """Return albedo logits (N, 3) of points made by regions with `weights` (N, R), whose learned change is `change`
+        (N, 3); differentiable in the region colours and the change."""
+        return weights @ self.region_logits() + taken(change, weights @ self.freedom)
+
+
+def taken(change: Tensor, freedom: Tensor) -> Tensor:
+    """Return the part of a change of logits (N, 3) that is taken, by freedoms (N, 2) of lightness and of hue."""
+    lightness = change.mean(1, keepdim=True)
+    return freedom[:, :1] * lightness + freedom[:, 1:] * (change - lightness)
 
 
 def sharpened(shares: Tensor) -> Tensor:

@@ -64,6 +64,8 @@ REPLACED_BY_ONE_PIECE = ("top", "bottom")
 """Slots that a dress, robe or bodysuit empties."""
 HIDDEN_BELOW = 0.015
 """A garment of which less than this part can be seen is not told of."""
+CLOTH, NATURAL, FIXED = (1.0, 0.5), (0.35, 0.1), (0.2, 0.0)
+"""Freedoms, of lightness and of hue: of clothes, of natural skin and hair, of brows and what belongs to the eyes."""
 DERIVED = ("brows", "lips", "mouth line", "eyes", "irises", "pupils", "glints", "lashes")
 """Slots whose colours follow from skin and hair."""
 SLOTS: tuple[str, ...] = tuple(dict.fromkeys(wearable.slot for wearable in WEARABLES if wearable.slot not in DERIVED))
@@ -159,6 +161,20 @@ def put_on(shares: Tensor) -> Tensor:
 def thicknesses(layers: list[Layer]) -> Tensor:
     """Return (R,) how far the layers stand off the body, metres."""
     return torch.tensor([WEARABLES[index].thickness for index, _ in layers])
+
+
+def freedoms(outfit: Outfit) -> Tensor:
+    """Return (R, 2) in [0, 1]: how far guidance may move the lightness and the hue of each layer's colour.
+
+    Natural skin and hair stay what they are: an image-text model is hardly disturbed by blotches that people are.
+    """
+    tones = {"skin": SKIN_COLORS, "hair": HAIR_COLORS, "beard": HAIR_COLORS}
+    natural = {worn.slot for worn in outfit.worn if worn.color in tones.get(worn.slot, ())}
+    free = {slot: NATURAL for slot in natural}
+    if "skin" in natural or outfit.get("skin") is None:
+        free |= {slot: NATURAL for slot in ("lips", "mouth line")}
+    free |= {slot: FIXED for slot in DERIVED if slot not in ("lips", "mouth line")}
+    return torch.tensor([free.get(WEARABLES[index].slot, CLOTH) for index, _ in outfit.layers()])
 
 
 def shapes(layers: list[Layer]) -> list[tuple[int, Shape]]:

@@ -60,4 +60,5 @@ class PaintedSurface:
         corners = field.surface.faces[closest.face.clamp_min(0)]
         chart = self._chart.at(corners.cpu().numpy(), closest.bary.cpu().numpy())
         shares = put_on(coverage_of(chart, self._worn, CUT_BORDER)).to(points.device)
-        return torch.sigmoid(field.base.mixed(shares, closest, points) + field.color_change(points))
+        weights = field.base.weights(shares, closest, points)
+        return torch.sigmoid(field.base.painted(weights, field.color_change(points)))

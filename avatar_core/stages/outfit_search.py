@@ -26,6 +26,7 @@ from avatar_core.stages.outfit import (
     Outfit,
     Worn,
     colors_of,
+    freedoms,
     memberships,
     shapes,
     thicknesses,
@@ -100,6 +101,7 @@ class DressedRegions:
     colors: Tensor  # (R, 3) in [0, 1]
     thickness: Tensor  # (R,) metres
     volumes: Tensor  # (M, 12) what stands away from the body, see garment_volume
+    freedom: Tensor  # (R, 2) how far guidance may move each colour
     score: float
     evaluations: int
 
@@ -143,6 +145,7 @@ def search_outfit(
         torch.tensor([rgb for _, rgb in layers]),
         thicknesses(layers),
         worn_volumes(body, shaped, shapes(layers)),
+        freedoms(outfit),
         score,
         search.evaluations,
     )

@@ -128,7 +128,7 @@ class TexturingRun:
                 torch_generator(self.seed, NAME, "outfit"),
                 self.context.progress,
             )
-            self.field.dress(outfit.membership, outfit.colors, outfit.thickness, outfit.volumes)
+            self.field.dress(outfit.membership, outfit.colors, outfit.thickness, outfit.volumes, outfit.freedom)
             self.outfit, self.regions = outfit.summary(), outfit.regions
         self._prepare()
         if self.config.outfit_search:

@@ -135,3 +135,22 @@ def test_regions_survive_the_state(ball, ball_field):
 def test_regions_that_do_not_fit_are_refused(ball_field):
     with pytest.raises(BodyError, match="do not fit"):
         ball_field.dress(torch.ones(3, 1), torch.zeros(1, 3), torch.zeros(1))
+
+
+def test_a_region_takes_of_what_is_learned_as_much_as_it_is_free_to(ball_field):
+    vertices = len(ball_field.surface.vertices)
+    left = (ball_field.surface.vertices[:, 0] > ball_field.surface.vertices[:, 0].mean()).float()
+    member = torch.stack([left, 1 - left], dim=1)
+    colors = torch.tensor([[0.7, 0.5, 0.4], [0.7, 0.5, 0.4]])
+    ball_field.dress(member, colors, torch.zeros(2), freedom=torch.tensor([[1.0, 1.0], [0.5, 0.0]]))
+    points = ball_field.surface.vertices[left.argmax()][None], ball_field.surface.vertices[left.argmin()][None]
+    before = [torch.logit(ball_field.color(point)) for point in points]
+    with torch.no_grad():
+        ball_field.base.logits += torch.tensor([0.3, 0.0, 0.0])
+        ball_field.color_head[-1].bias += torch.tensor([0.0, 0.0, 0.6])
+    free, held = (torch.logit(ball_field.color(point)) - was for point, was in zip(points, before))
+    change = ball_field.color_change(points[0]).detach()
+    torch.testing.assert_close(free, change + torch.tensor([[0.3, 0.0, 0.0]]), atol=1e-3, rtol=0)
+    lighter = 0.5 * (change + torch.tensor([[0.3, 0.0, 0.0]])).mean(1, keepdim=True)
+    torch.testing.assert_close(held, lighter.expand(1, 3), atol=1e-3, rtol=0)
+    assert vertices == len(member)

@@ -3,7 +3,7 @@ import torch
 
 from avatar_core.bodies import load_body
 from avatar_core.seeds import torch_generator
-from avatar_core.stages.outfit import DERIVED, SLOTS, Outfit, Worn, colors_of, memberships, thicknesses, visible
+from avatar_core.stages.outfit import DERIVED, SLOTS, Outfit, Worn, colors_of, freedoms, memberships, thicknesses, visible
 from avatar_core.stages.outfit_views import PLAN, OutfitViews
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject
 from avatar_core.stages.wearable_words import WORDS, named_in
@@ -94,6 +94,17 @@ def test_a_shirt_shows_in_a_coats_neckline_and_a_vest_hides_no_sleeves(body, cov
     names = [WEARABLES[index].name for index, _ in layers]
     arm = body.regions.cpu() == body.region_names.index("left_forearm")
     assert float(memberships(coverage, layers)[arm][:, names.index("long-sleeved shirt")].mean()) > 0.8
+
+
+def test_natural_skin_and_eyes_keep_their_colours_and_paint_does_not():
+    names = [WEARABLES[index].name for index, _ in PLAIN.layers()]
+    free = dict(zip(names, freedoms(PLAIN).tolist()))
+    assert max(free["skin"]) < 0.5
+    assert max(free["short hair"]) < 0.5
+    assert free["irises"][1] == 0
+    assert min(free["t-shirt"]) >= 0.5
+    painted = PLAIN.put("skin", Worn("skin", "green paint"))
+    assert dict(zip(names, freedoms(painted).tolist()))["skin"] == free["t-shirt"]
 
 
 def test_a_slot_holds_one_thing():
