@@ -3,7 +3,17 @@ import torch
 
 from avatar_core.bodies import load_body
 from avatar_core.seeds import torch_generator
-from avatar_core.stages.outfit import DERIVED, SLOTS, Outfit, Worn, colors_of, freedoms, memberships, thicknesses, visible
+from avatar_core.stages.outfit import (
+    DERIVED,
+    SLOTS,
+    Outfit,
+    Worn,
+    colors_of,
+    freedoms,
+    memberships,
+    thicknesses,
+    visible,
+)
 from avatar_core.stages.outfit_views import PLAN, OutfitViews
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject
 from avatar_core.stages.wearable_words import WORDS, named_in
