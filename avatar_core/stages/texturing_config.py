@@ -36,7 +36,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(160, ge=0)
+    steps: int = Field(80, ge=0)
     """Optimisation steps."""
     views_per_step: int = Field(6, ge=1)
     """Views rendered in a step; each is seen with and without texture."""
@@ -64,7 +64,7 @@ class Config(BaseModel):
     """Grid levels that learn from the start; finer ones fade in one after another."""
     full_detail_at: float = Field(0.6, gt=0, le=1)
     """Part of the run after which all levels learn."""
-    checkpoint_every: int = Field(40, ge=1)
+    checkpoint_every: int = Field(20, ge=1)
     """Steps between checkpoints."""
     score_size: int = Field(128, ge=16)
     """Edge in pixels of the views that are scored before and after."""
