@@ -18,6 +18,7 @@ from torch import Tensor
 
 from avatar_core.bodies.base import BodyModel, ShapedBody
 from avatar_core.perception.encoder import Encoder
+from avatar_core.stages.color_words import colors_told
 from avatar_core.stages.outfit import (
     HAIR_COLORS,
     REPLACED_BY_ONE_PIECE,
@@ -46,6 +47,8 @@ UNUSUAL = 5.0
 """Margins that a skin or hair colour must gain which is not natural."""
 NAMED = 2.0
 """Margins that what the prompt names may lack: flat-coloured views show what a thing is called only faintly."""
+TOLD = 3.0
+"""Margins that a colour may lack which the prompt gives to what is worn, for the same reason."""
 COMMON: dict[str, tuple[str, ...]] = {
     "hair": ("black", "brown", "blonde"),
     "feet": ("black", "brown", "tan", "white", "grey", "dark grey"),
@@ -179,6 +182,7 @@ class _Search:
         self.sex = subject.sex
         self.prompt = prompt.lower()
         self.named, absent = named_in(prompt)
+        self.told = colors_told(prompt)
         self.options = options(self.named, absent)
         self.evaluations = 0
         self.margin = 0.0
@@ -260,14 +264,17 @@ class _Search:
         named = worn.wearable in self.named
         extra = 0 if named else (slot not in STAPLES) + (WEARABLES[INDEX[worn.wearable]].shape is not None)
         natural = {"skin": SKIN_COLORS, "hair": HAIR_COLORS, "beard": HAIR_COLORS}.get(slot)
-        unusual = natural is not None and worn.color not in natural and not self._told(worn.color, slot)
-        rare = worn.color in SHADES or (slot in COMMON and worn.color not in COMMON[slot])
+        unusual = natural is not None and worn.color not in natural and not self._told(worn, slot)
+        told = self._told(worn, slot)
+        rare = not told and (worn.color in SHADES or (slot in COMMON and worn.color not in COMMON[slot]))
         unlikely = not named and worn.wearable in UNLIKELY.get(self.sex, ())
-        return self.margin * (extra + rare + unlikely + UNUSUAL * unusual - NAMED * named)
+        return self.margin * (extra + rare + unlikely + UNUSUAL * unusual - NAMED * named - TOLD * told)
 
-    def _told(self, color: str, slot: str) -> bool:
-        """Whether the prompt gives this colour to a part of the body ("long green hair", "hair dyed green")."""
-        word, part = re.escape(color.rsplit(" ", 1)[0]), re.escape(slot)
+    def _told(self, worn: Worn, slot: str) -> bool:
+        """Whether the prompt gives this colour to it ("brown trousers", "long green hair", "hair dyed green")."""
+        if slot not in ("skin", "hair", "beard"):
+            return worn.color in self.told.get(worn.wearable, ())
+        word, part = re.escape(worn.color.rsplit(" ", 1)[0]), re.escape(slot)
         before, after = rf"\b{word}\s+(?:\w+\s+)?{part}\b", rf"\b{part}\s+(?:is|dyed|painted)\s+{word}\b"
         return re.search(f"{before}|{after}", self.prompt) is not None
 
@@ -302,7 +309,11 @@ class _Search:
         swapped = outfit.put("top", Worn(top.wearable, bottom.color))
         swapped = swapped.put("bottom", Worn(bottom.wearable, top.color))
         swapped_score = float(self._scores([swapped], self.every_view)[0])
-        return (swapped, swapped_score) if swapped_score > score else (outfit, score)
+        nets = [
+            total - sum(self._cost(one.get(slot), slot) for slot in ("top", "bottom"))
+            for one, total in ((swapped, swapped_score), (outfit, score))
+        ]
+        return (swapped, swapped_score) if nets[0] > nets[1] else (outfit, score)
 
     def _screen(self, outfit: Outfit, slot: str, worn: list[Worn]) -> Tensor:
         """Scores (C,) of one wearable in several colours on the views that show its slot."""

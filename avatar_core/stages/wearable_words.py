@@ -14,8 +14,9 @@ WORDS: dict[str, tuple[str, ...]] = {
     "skirt": ("kilt",),
     "wide skirt": ("full skirt", "flared skirt", "circle skirt", "puffy skirt", "big skirt", "tutu", "crinoline"),
     "tank top": ("singlet",),
-    "t-shirt": ("tee", "tshirt", "t shirt", "polo shirt"),
-    "long-sleeved shirt": ("long sleeved shirt", "sweater", "jumper", "pullover", "hoodie", "sweatshirt", "blouse"),
+    "t-shirt": ("tee", "tshirt", "t shirt", "polo shirt", "shirt", "top"),
+    "long-sleeved shirt": ("long sleeved shirt", "sweater", "jumper", "pullover", "hoodie", "sweatshirt",
+                           "blouse", "shirt", "top"),
     "dress": ("gown", "frock"),
     "ball gown": (
         "ballgown", "wedding dress", "wedding gown", "princess dress", "wide dress", "puffy dress", "big dress",
@@ -61,12 +62,17 @@ def named_in(prompt: str) -> tuple[frozenset[str], frozenset[str]]:
 
     The longest name counts: a wizard's hat is no wizard, and a wide skirt no skirt.
     """
+    found = mentions(prompt)
+    named = {name for name, _, _, denied in found if not denied}
+    return frozenset(named), frozenset({name for name, _, _, denied in found if denied} - named)
+
+
+def mentions(prompt: str) -> list[tuple[str, int, int, bool]]:
+    """Return where a prompt mentions wearables: name, start and end in the text, whether it says that it is not worn."""
     text = prompt.lower()
     found = [(name, start, end) for name, phrase in _PATTERNS for start, end in _spans(phrase, text)]
     kept = [one for one in found if not any(_inside(one, other) for other in found)]
-    denied = {(name, start) for name, start, _ in kept if _WITHOUT.search(text[:start])}
-    named = {name for name, start, _ in kept if (name, start) not in denied}
-    return frozenset(named), frozenset({name for name, _ in denied} - named)
+    return [(name, start, end, bool(_WITHOUT.search(text[:start]))) for name, start, end in kept]
 
 
 def _pattern(phrase: str) -> re.Pattern[str]:

@@ -3,8 +3,11 @@ import torch
 
 from avatar_core.bodies import load_body
 from avatar_core.seeds import torch_generator
+from avatar_core.stages.color_words import WORDS as COLOR_WORDS
+from avatar_core.stages.color_words import colors_told
 from avatar_core.stages.outfit import (
     DERIVED,
+    GARMENT_COLORS,
     SLOTS,
     Outfit,
     Worn,
@@ -145,7 +148,7 @@ def test_every_slot_has_colours():
         ("a woman in a green dress", {"dress"}, set()),
         ("Jeans and black BOOTS, a bearded man with glasses", {"trousers", "boots", "beard", "sunglasses"}, set()),
         ("a knight with a helmet and no cape", {"helmet"}, {"cape"}),
-        ("a man in a tie-dye shirt without a hat", set(), {"hat"}),
+        ("a man in a tie-dye shirt without a hat", {"t-shirt", "long-sleeved shirt"}, {"hat"}),
         ("a captain dressed in white", set(), set()),
         ("no hat but a red hat", {"hat"}, set()),
         ("a wizard with a pointed hat and a long robe", {"robe", "pointed hat"}, set()),
@@ -162,6 +165,32 @@ def test_every_slot_has_colours():
 )
 def test_a_prompt_names_what_is_worn_and_what_is_not(prompt, named, absent):
     assert named_in(prompt) == (named, absent)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("brown trousers and a dark green coat", {"trousers": {"brown"}, "coat": {"dark green"}}),
+        (
+            "a man in a white shirt and blue shorts",
+            {"t-shirt": {"white"}, "long-sleeved shirt": {"white"}, "shorts": {"blue"}},
+        ),
+        ("a woman in a wide red skirt", {"wide skirt": {"red"}}),
+        ("a brown leather jacket, jeans", {"open jacket": {"brown"}}),
+        ("a blue and white t-shirt", {"t-shirt": {"blue", "white"}}),
+        ("Navy blue trousers, GRAY boots", {"trousers": {"navy"}, "boots": {"grey"}}),
+        ("a red-haired man with boots", {}),
+        ("a suit of gold armor", {"bodysuit": {"gold"}}),
+    ],
+)
+def test_a_prompt_gives_colours_to_what_is_worn(prompt, told):
+    assert colors_told(prompt) == told
+
+
+def test_words_for_colours_are_of_colours_and_of_one_each():
+    assert set(COLOR_WORDS) <= set(GARMENT_COLORS)
+    words = [word for name in GARMENT_COLORS for word in (name, *COLOR_WORDS.get(name, ()))]
+    assert len(words) == len(set(words))
 
 
 def test_other_words_are_for_wearables():

@@ -120,6 +120,22 @@ def test_a_colour_that_the_prompt_gives_to_hair_or_skin_is_no_longer_unusual(sea
     assert search._cost(Worn("skin", "green paint"), "skin") > 2
 
 
+def test_a_colour_that_the_prompt_gives_to_a_garment_needs_no_gain(search_for):
+    search = search_for(TWO_PIECES, "a man in a dark green coat and brown trousers")
+    search.margin = 1.0
+    brown, black = (search._cost(Worn("trousers", name), "bottom") for name in ("brown", "black"))
+    assert brown < black - 2
+    assert search._cost(Worn("coat", "dark green"), "jacket") < search._cost(Worn("coat", "green"), "jacket")
+    assert search._cost(Worn("shorts", "brown"), "bottom") > brown
+
+
+def test_colours_that_the_prompt_tells_are_not_swapped(search_for):
+    search = search_for(TWO_PIECES, "a blue long-sleeved shirt and red trousers")
+    search.margin = 1.0
+    told = TWO_PIECES.put("top", Worn("long-sleeved shirt", "blue")).put("bottom", Worn("trousers", "red"))
+    assert search._try_swap(told, score(search, told))[0] == told
+
+
 def test_hair_shoes_and_shirts_are_usual_and_hair_goes_with_the_body(search_for):
     search = search_for(TWO_PIECES)
     search.margin = 1.0
