@@ -68,7 +68,7 @@ def named_in(prompt: str) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def mentions(prompt: str) -> list[tuple[str, int, int, bool]]:
-    """Return the name, start and end of each wearable that a prompt mentions, and whether it says that it is not worn."""
+    """Return name, start and end of each wearable that a prompt mentions, and whether it says that it is not worn."""
     text = prompt.lower()
     found = [(name, start, end) for name, phrase in _PATTERNS for start, end in _spans(phrase, text)]
     kept = [one for one in found if not any(_inside(one, other) for other in found)]
