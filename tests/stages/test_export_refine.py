@@ -16,13 +16,22 @@ from avatar_core.fields import HashConfig
 from avatar_core.perception.encoder import load_encoder
 from avatar_core.stages.export_refine import RefineConfig, refine, refine_if_better
 from avatar_core.stages.export_scores import view_cosines
-from avatar_core.stages.texturing_views import Subject
+from avatar_core.stages.texturing_views import Subject, ViewConfig
 from avatar_core.storage.store import ArtifactStore
 
 PROMPT = "a man in a red shirt"
 CPU = torch.device("cpu")
 SMALL = ResidualConfig(grid=HashConfig(levels=3, coarsest_cell=0.2, finest_cell=0.05, log2_table_size=12), chroma=1.0)
-QUICK = RefineConfig(steps=6, views_per_step=2, image_size=48, residual=SMALL, rate=0.03, change=0.0, variation=0.0)
+QUICK = RefineConfig(
+    steps=6,
+    views_per_step=2,
+    image_size=48,
+    views=ViewConfig(feet_share=0.0, hand_share=0.0),  # as the fixed views that are scored
+    residual=SMALL,
+    rate=0.03,
+    change=0.0,
+    variation=0.0,
+)
 
 
 class Killed(Exception):
