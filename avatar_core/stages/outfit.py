@@ -64,7 +64,7 @@ REPLACED_BY_ONE_PIECE = ("top", "bottom")
 """Slots that a dress, robe or bodysuit empties."""
 HIDDEN_BELOW = 0.015
 """A garment of which less than this part can be seen is not told of."""
-CLOTH, NATURAL, FIXED = (1.0, 0.5), (0.35, 0.1), (0.2, 0.0)
+CLOTH, NATURAL, FIXED = (1.0, 1.0), (0.35, 0.1), (0.2, 0.0)
 """Freedoms, of lightness and of hue: of clothes, of natural skin and hair, of brows and what belongs to the eyes."""
 DERIVED = ("brows", "lips", "mouth line", "eyes", "irises", "pupils", "glints", "lashes")
 """Slots whose colours follow from skin and hair."""
