@@ -47,6 +47,8 @@ UNUSUAL = 5.0
 """Margins that a skin or hair colour must gain which is not natural."""
 NAMED = 2.0
 """Margins that what the prompt names may lack: flat-coloured views show what a thing is called only faintly."""
+COVERING = 3.0
+"""Margins that headgear must gain where the prompt speaks of the hair that it would hide."""
 TOLD = 3.0
 """Margins that a colour may lack which the prompt gives to what is worn, for the same reason."""
 COMMON: dict[str, tuple[str, ...]] = {
@@ -183,6 +185,7 @@ class _Search:
         self.prompt = prompt.lower()
         self.named, absent = named_in(prompt)
         self.told = colors_told(prompt)
+        self.hair_told = re.search(r"\bhair(?:ed)?\b|\bafro\b", self.prompt) is not None
         self.options = options(self.named, absent)
         self.evaluations = 0
         self.margin = 0.0
@@ -267,8 +270,9 @@ class _Search:
         unusual = natural is not None and worn.color not in natural and not self._told(worn, slot)
         told = self._told(worn, slot)
         rare = not told and (worn.color in SHADES or (slot in COMMON and worn.color not in COMMON[slot]))
+        covering = not named and slot == "head" and self.hair_told
         unlikely = not named and worn.wearable in UNLIKELY.get(self.sex, ())
-        return self.margin * (extra + rare + unlikely + UNUSUAL * unusual - NAMED * named - TOLD * told)
+        return self.margin * (extra + rare + unlikely + UNUSUAL * unusual + COVERING * covering - NAMED * named - TOLD * told)
 
     def _told(self, worn: Worn, slot: str) -> bool:
         """Whether the prompt gives this colour to it ("brown trousers", "long green hair", "hair dyed green")."""

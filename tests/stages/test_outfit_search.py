@@ -136,6 +136,16 @@ def test_colours_that_the_prompt_tells_are_not_swapped(search_for):
     assert search._try_swap(told, score(search, told))[0] == told
 
 
+def test_hair_that_the_prompt_speaks_of_is_not_hidden_lightly(search_for):
+    costs = []
+    for prompt in ("a woman with green hair", "a woman", "a woman with green hair and a green helmet"):
+        search = search_for(TWO_PIECES, prompt)
+        search.margin = 1.0
+        costs.append(search._cost(Worn("helmet", "green"), "head"))
+    assert costs[0] > costs[1] + 2
+    assert costs[2] < 0
+
+
 def test_hair_shoes_and_shirts_are_usual_and_hair_goes_with_the_body(search_for):
     search = search_for(TWO_PIECES)
     search.margin = 1.0
