@@ -272,7 +272,8 @@ class _Search:
         rare = not told and (worn.color in SHADES or (slot in COMMON and worn.color not in COMMON[slot]))
         covering = not named and slot == "head" and self.hair_told
         unlikely = not named and worn.wearable in UNLIKELY.get(self.sex, ())
-        return self.margin * (extra + rare + unlikely + UNUSUAL * unusual + COVERING * covering - NAMED * named - TOLD * told)
+        gain = extra + rare + unlikely + UNUSUAL * unusual + COVERING * covering
+        return self.margin * (gain - NAMED * named - TOLD * told)
 
     def _told(self, worn: Worn, slot: str) -> bool:
         """Whether the prompt gives this colour to it ("brown trousers", "long green hair", "hair dyed green")."""
