@@ -133,7 +133,7 @@ def search_outfit(
         shaped: the body to dress.
         subject: its framing.
         prompt: the appearance; what it names need not gain a margin.
-        targets: (3, D) unit text features of the body, face and back prompts.
+        targets: (4, D) unit text features of the prompts, in the order of PROMPT_KINDS.
         encoder: scores the views.
         config: effort.
         generator: of the random starts, lights and backgrounds.

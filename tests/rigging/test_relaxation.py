@@ -4,7 +4,7 @@ import torch
 
 from avatar_core.bodies import load_body
 from avatar_core.bodies.skeleton import JOINT_INDEX
-from avatar_core.rigging.relaxation import MOST, exercises, relaxed
+from avatar_core.rigging.relaxation import exercises, relaxed
 from avatar_core.rigging.skinning import Skin, deform, edge_stretch, strongest
 
 
@@ -73,7 +73,6 @@ def test_what_does_not_tear_stays_as_it_is(rig, torn):
     assert isinstance(same, Skin)
     assert (same.joints == whole.joints).all()
     assert (same.weights == whole.weights).all()
-    assert MOST > 1
 
 
 def test_relaxing_is_deterministic(rig, torn):
