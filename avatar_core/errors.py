@@ -17,6 +17,13 @@ class ArtifactError(AvatarError):
     """A stored artifact that is missing, truncated or altered."""
 
 
+class StorageError(ArtifactError, OSError):
+    """A library's place that cannot be reached, does not exist or refuses access.
+
+    It is an OSError too, so that whatever handles the errors of a disk handles those of an object store.
+    """
+
+
 class ManifestError(AvatarError):
     """A manifest that cannot be read or written."""
 

@@ -94,16 +94,27 @@ def remove_stale(folder: Path, older_than: float) -> int:
 
     Returns the number deleted. These are what killed runs leave behind; live ones are younger.
     """
-    if not folder.is_dir():
-        return 0
-    limit = time.time() - older_than
-    stale = [entry for entry in folder.iterdir() if entry.name.startswith(TEMP_PREFIX) and _newest(entry) < limit]
+    stale = stale_entries(folder, time.time() - older_than)
     for entry in stale:
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+        remove_entry(entry)
     return len(stale)
+
+
+def stale_entries(folder: Path, before: float) -> list[Path]:
+    """Return the unfinished files and folders in `folder` that nobody touched since `before`, in seconds since the
+    epoch.
+    """
+    if not folder.is_dir():
+        return []
+    return [entry for entry in folder.iterdir() if entry.name.startswith(TEMP_PREFIX) and _newest(entry) < before]
+
+
+def remove_entry(entry: Path) -> None:
+    """Delete a file, a link (never what it points to) or a folder, as far as that is possible."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def _newest(entry: Path) -> float:
@@ -112,7 +123,7 @@ def _newest(entry: Path) -> float:
     """
     try:
         newest = entry.lstat().st_mtime
-        if entry.is_dir():
+        if entry.is_dir() and not entry.is_symlink():
             newest = max([newest, *(path.lstat().st_mtime for path in entry.rglob("*"))])
     except FileNotFoundError:
         return float("inf")

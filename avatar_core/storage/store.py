@@ -1,6 +1,5 @@
 """The artifact store: results of stages by key, whole or absent, on a local disk or behind an fsspec URL."""
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -9,12 +8,14 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from avatar_core.errors import ArtifactError
+from avatar_core.storage.backoff import BackOff
 from avatar_core.storage.cache import STALE_SECONDS, FetchCache
+from avatar_core.storage.explaining import Damage, computing, reading, writing
 from avatar_core.storage.location import open_location
 from avatar_core.storage.paths import (
     cache_root,
@@ -61,13 +62,15 @@ class ArtifactStore:
         *,
         cache_folder: Path | None = None,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        backoff: BackOff | None = None,
     ) -> None:
         """Open the store of the library at a local folder or fsspec URL, creating nothing.
 
         `cache_folder` and `cache_bytes` bound the local copies of a store that is not local (default:
-        `artifacts` under `cache_root()`). Raises ConfigError for a URL that cannot be used.
+        `artifacts` under `cache_root()`), `backoff` says how its operations are repeated that fail for a passing
+        reason. Raises ConfigError for a URL that cannot be used.
         """
-        self.library = open_location(url)
+        self.library = open_location(url, backoff)
         self._root = self.library.child(STORE_FOLDER)
         self._checked_stale = False
         place = hashlib.sha256(self._root.root.encode()).hexdigest()[:16]
@@ -83,18 +86,19 @@ class ArtifactStore:
         artifact.
         """
         check_names(stage, key)
-        try:
-            marker = self._read_marker(stage, key)
-            if marker is None:
-                return None
-            self._check_files(marker, verify or ("digest" if self.library.is_local else "sizes"))
-        except _Damage as damage:
-            logger.warning("Removing the damaged artifact %s: %s. It will be computed again.", _uri(stage, key), damage)
+        with reading(self._describe(stage, key)):
+            try:
+                marker = self._read_marker(stage, key)
+                if marker is None:
+                    return None
+                self._check_files(marker, verify or ("digest" if self.library.is_local else "sizes"))
+                return _ref(marker)
+            except Damage as error:
+                damage = str(error)
+        logger.warning("Removing the damaged artifact %s: %s. It will be computed again.", _uri(stage, key), damage)
+        with writing(self._describe(stage, key)):
             self._invalidate(stage, key)
-            return None
-        except OSError as error:
-            raise ArtifactError(f"{self._describe(stage, key)} cannot be read: {error}.") from error
-        return _ref(marker)
+        return None
 
     def publish(
         self, stage: str, key: str, write: Callable[[Path], None], meta: Mapping[str, Any] | None = None
@@ -125,36 +129,45 @@ class ArtifactStore:
         ArtifactError if the artifact is missing, or damaged (then it is removed, for the next run to compute
         again).
         """
-        try:
-            marker = self._read_marker(ref.stage, ref.key)
-            if marker is None:
-                raise _Damage("it is missing")
-            if self.library.is_local:
-                self._check_files(marker, "sizes")
-                return self._root.path(ref.stage, ref.key)
-            return self._fetch_remote(marker)
-        except _Damage as damage:
+        with reading(self._describe(ref.stage, ref.key)):
+            try:
+                marker = self._read_marker(ref.stage, ref.key)
+                if marker is None:
+                    raise Damage("it is missing")
+                if self.library.is_local:
+                    self._check_files(marker, "sizes")
+                    return self._root.path(ref.stage, ref.key)
+                return self._fetch_remote(marker)
+            except Damage as error:
+                damage = error
+        with writing(self._describe(ref.stage, ref.key)):
             self._invalidate(ref.stage, ref.key)
-            raise ArtifactError(
-                f"{self._describe(ref.stage, ref.key)} cannot be used: {damage}. Run the catalog again."
-            ) from damage
-        except OSError as error:
-            raise ArtifactError(f"{self._describe(ref.stage, ref.key)} cannot be read: {error}.") from error
+        raise ArtifactError(
+            f"{self._describe(ref.stage, ref.key)} cannot be used: {damage}. Run the catalog again."
+        ) from damage
 
     def read_meta(self, ref: ArtifactRef) -> dict[str, Any]:
         """Return the `meta` that the artifact was published with; raises ArtifactError if it is missing."""
-        try:
-            marker = self._read_marker(ref.stage, ref.key)
-        except (_Damage, OSError) as error:
-            raise ArtifactError(f"{self._describe(ref.stage, ref.key)} cannot be read: {error}.") from error
+        with reading(self._describe(ref.stage, ref.key)):
+            try:
+                marker = self._read_marker(ref.stage, ref.key)
+            except Damage as damage:
+                raise ArtifactError(f"{self._describe(ref.stage, ref.key)} cannot be read: {damage}.") from damage
         if marker is None:
             raise ArtifactError(f"{self._describe(ref.stage, ref.key)} is missing.")
         return dict(marker.meta)
 
     def delete(self, ref: ArtifactRef) -> None:
-        """Delete an artifact, if it exists."""
-        check_names(ref.stage, ref.key)
-        self._remove(ref.stage, ref.key)
+        """Delete an artifact, if it exists; raises ArtifactError if the store cannot be written."""
+        self.remove(ref.stage, ref.key)
+
+    def remove(self, stage: str, key: str) -> None:
+        """Delete whatever is stored under a key, whole or damaged; raises ArtifactError if the store cannot be
+        written.
+        """
+        check_names(stage, key)
+        with writing(self._describe(stage, key)):
+            self._remove(stage, key)
 
     def checkpoints(self, stage: str, key: str) -> "CheckpointStore":
         """Return the checkpoints of the running computation of one result."""
@@ -175,10 +188,11 @@ class ArtifactStore:
     ) -> ArtifactRef:
         temporary = self._root.path("_tmp", temp_name())
         try:
-            with self._storing(stage, key):
+            with writing(self._describe(stage, key)):
                 temporary.mkdir(parents=True)
-            write(temporary)
-            with self._storing(stage, key):
+            with computing(self._describe(stage, key)):
+                write(temporary)
+            with writing(self._describe(stage, key)):
                 marker = Marker(stage, key, list_files(temporary), meta)
                 write_atomic(temporary / MARKER_NAME, marker.encode())
                 sync_tree(temporary)
@@ -211,9 +225,10 @@ class ArtifactStore:
         prefix = f"{_UPLOAD_PREFIX}{int(time.time())}-{uuid.uuid4().hex[:12]}"
         with tempfile.TemporaryDirectory(prefix="avatars-") as name:
             folder = Path(name)
-            write(folder)
+            with computing(self._describe(stage, key)):
+                write(folder)
             marker = Marker(stage, key, list_files(folder), meta, prefix)
-            with self._storing(stage, key):
+            with writing(self._describe(stage, key)):
                 for entry in marker.files:
                     self._root.upload(folder / entry.path, f"{stage}/{key}/{marker.stored_path(entry)}")
                 return self._mark(marker)
@@ -228,7 +243,7 @@ class ArtifactStore:
         self._root.write(f"{stage}/{key}/{MARKER_NAME}", marker.encode())
         published = self._read_marker(stage, key)  # of two that pass each other here, the later one stays
         if published is None:
-            raise _Damage("it vanished after it was written")
+            raise Damage("it vanished after it was written")
         self._remove_old_uploads(published)
         return _ref(published)
 
@@ -240,33 +255,23 @@ class ArtifactStore:
             if name != marker.prefix and started.isdigit() and int(started) < time.time() - STALE_SECONDS:
                 self._root.remove_folder(f"{folder}/{name}")
 
-    @contextlib.contextmanager
-    def _storing(self, stage: str, key: str) -> Iterator[None]:
-        """Turn the errors of writing to the store, not those of the stage, into ArtifactError."""
-        try:
-            yield
-        except (_Damage, OSError) as error:
-            raise ArtifactError(
-                f"{self._describe(stage, key)} cannot be written: {error}. Check free space and permissions."
-            ) from error
-
     def _read_marker(self, stage: str, key: str) -> Marker | None:
         try:
             data = self._root.read(f"{stage}/{key}/{MARKER_NAME}")
         except FileNotFoundError:
             if self.library.is_local and self._root.path(stage, key).is_dir():
-                raise _Damage(f"{MARKER_NAME} is missing") from None
+                raise Damage(f"{MARKER_NAME} is missing") from None
             return None
         try:
             marker = Marker.decode(data)
         except ArtifactError as error:
-            raise _Damage(str(error)) from error
+            raise Damage(str(error)) from error
         if (marker.stage, marker.key) != (stage, key):
-            raise _Damage(f"{MARKER_NAME} belongs to {_uri(marker.stage, marker.key)}")
+            raise Damage(f"{MARKER_NAME} belongs to {_uri(marker.stage, marker.key)}")
         return marker
 
     def _check_files(self, marker: Marker, verify: Verify) -> None:
-        """Raise _Damage for the first file that is missing or has another size or digest than the marker
+        """Raise Damage for the first file that is missing or has another size or digest than the marker
         says.
         """
         folder = f"{marker.stage}/{marker.key}"
@@ -274,11 +279,11 @@ class ArtifactStore:
             path = f"{folder}/{marker.stored_path(entry)}"
             size = self._root.size(path)
             if size is None:
-                raise _Damage(f"{entry.path} is missing")
+                raise Damage(f"{entry.path} is missing")
             if size != entry.bytes:
-                raise _Damage(f"{entry.path} has {size} bytes instead of {entry.bytes}")
+                raise Damage(f"{entry.path} has {size} bytes instead of {entry.bytes}")
             if verify == "digest" and self._digest(path) != entry.sha256:
-                raise _Damage(f"the content of {entry.path} was altered")
+                raise Damage(f"the content of {entry.path} was altered")
 
     def _digest(self, relative: str) -> str:
         try:
@@ -286,7 +291,7 @@ class ArtifactStore:
                 return file_digest(self._root.path(relative))
             return hashlib.sha256(self._root.read(relative)).hexdigest()
         except FileNotFoundError:
-            raise _Damage(f"{relative} vanished") from None
+            raise Damage(f"{relative} vanished") from None
 
     def _fetch_remote(self, marker: Marker) -> Path:
         name = f"{marker.stage}-{marker.key}-{marker.sha256[:16]}"
@@ -303,7 +308,7 @@ class ArtifactStore:
             try:
                 self._root.download(f"{marker.stage}/{marker.key}/{marker.stored_path(entry)}", target)
             except FileNotFoundError:
-                raise _Damage(f"{entry.path} is missing") from None
+                raise Damage(f"{entry.path} is missing") from None
             _check_download(entry, target)
 
     def _invalidate(self, stage: str, key: str) -> None:
@@ -333,10 +338,6 @@ class ArtifactStore:
         return f"Artifact {self.library.url.rstrip('/')}/{_uri(stage, key)}"
 
 
-class _Damage(Exception):
-    """An artifact that is proven to be unusable, as opposed to one that cannot be read now."""
-
-
 def _uri(stage: str, key: str) -> str:
     return f"{STORE_FOLDER}/{stage}/{key}"
 
@@ -351,4 +352,4 @@ def _has_size(path: Path, size: int) -> bool:
 
 def _check_download(entry: FileEntry, path: Path) -> None:
     if path.stat().st_size != entry.bytes or file_digest(path) != entry.sha256:
-        raise _Damage(f"the content of {entry.path} was altered")
+        raise Damage(f"the content of {entry.path} was altered")

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,9 @@ from avatar_core.storage import ArtifactStore
 STAGE, KEY = "texturing", "ab" * 16
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request, tmp_path):
-    return ArtifactStore(tmp_path if request.param == "local" else f"memory://{uuid.uuid4().hex}")
+@pytest.fixture
+def store(library_url):
+    return ArtifactStore(library_url)
 
 
 @pytest.fixture

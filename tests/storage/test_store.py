@@ -15,11 +15,9 @@ from avatar_core.storage import ArtifactRef, ArtifactStore
 STAGE, KEY = "texturing", "0123456789abcdef" * 2
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request, tmp_path):
-    if request.param == "local":
-        return ArtifactStore(tmp_path / "library")
-    return ArtifactStore(f"memory://{uuid.uuid4().hex}/library", cache_folder=tmp_path / "cache")
+@pytest.fixture
+def store(library_url, tmp_path):
+    return ArtifactStore(library_url, cache_folder=tmp_path / "cache")
 
 
 @pytest.fixture
