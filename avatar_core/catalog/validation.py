@@ -18,6 +18,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _UNDECODED = re.compile("[\ud800-\udfff]")
 _TAG_SEPARATORS = re.compile(r"[;,|]")
+_PRINTED = re.compile(r"[!-~]")  # spares most texts a look at each character's category
 _DIGITS = re.compile(r"[+-]?[0-9]+")
 
 
@@ -141,11 +142,13 @@ def _refuse_characters(values: Mapping[str, str]) -> None:
 
 
 def _tidy(value: str) -> str:
+    if value.isascii():
+        return " ".join(value.split())
     return " ".join(unicodedata.normalize("NFC", value.replace("\ufeff", "")).split())
 
 
 def _prompt(field: str, value: str) -> str:
-    if not any(unicodedata.category(character)[0] not in "CZM" for character in value):
+    if not _PRINTED.search(value) and not any(unicodedata.category(one)[0] not in "CZM" for one in value):
         raise Rejection(field, "it is empty", f"describe the {field} in a few words")
     if len(value) > MAX_TEXT:
         raise Rejection(field, f"it has {len(value)} characters", f"shorten it to at most {MAX_TEXT} characters")
@@ -164,6 +167,8 @@ def _seed(value: str) -> int | None:
 
 
 def _tags(value: str) -> tuple[str, ...]:
+    if not value:
+        return ()
     if len(value) > MAX_TEXT:
         raise Rejection("tags", f"it has {len(value)} characters", f"shorten it to at most {MAX_TEXT} characters")
     tags = (tag.strip() for tag in _TAG_SEPARATORS.split(value))

@@ -14,6 +14,8 @@ KEY_LENGTH = 32
 _FORMAT = 1
 _EXACT_INTEGERS = 2**53
 
+_quoted = json.encoder.encode_basestring_ascii
+
 
 def stage_key(
     *,
@@ -36,26 +38,58 @@ def stage_key(
     Raises ConfigError for a value that has no canonical form (NaN, infinity, paths, tensors), naming its
     place.
     """
-    payload = {
-        "format": _FORMAT,
-        "stage": stage,
-        "version": version,
-        "config": config,
-        "weights": weights,
-        "seed": seed,
-        "prompts": prompts,
-        "upstream": upstream,
-    }
-    return hashlib.sha256(canonical_json(payload).encode()).hexdigest()[:KEY_LENGTH]
+    return StageKeys(stage, version, config, weights).key(seed, prompts, upstream)
 
 
-def canonical_json(value: Any) -> str:
+class StageKeys:
+    """The keys of one stage's results with one configuration: `stage_key` for many rows.
+
+    What rows share is digested once, which makes a key of a million rows ten times cheaper.
+    """
+
+    def __init__(self, stage: str, version: int, config: Mapping[str, Any], weights: Mapping[str, str]) -> None:
+        """Take what rows share; see `stage_key`."""
+        begun = f'{{"config":{canonical_json(config, "key.config")},"format":{_FORMAT},"prompts":'
+        self._begun = hashlib.sha256(begun.encode())
+        self._stage = f',"stage":{canonical_json(stage, "key.stage")},"upstream":'
+        self._end = (
+            f',"version":{canonical_json(version, "key.version")},"weights":{canonical_json(weights, "key.weights")}}}'
+        )
+
+    def key(self, seed: int, prompts: Mapping[str, str], upstream: Mapping[str, str]) -> str:
+        """Return the key of one row's result; see `stage_key`."""
+        # in the order of the names, as canonical_json has them
+        digest = self._begun.copy()
+        digest.update(
+            "".join(
+                (
+                    _texts_json(prompts, "key.prompts"),
+                    ',"seed":',
+                    str(seed) if type(seed) is int else canonical_json(seed, "key.seed"),
+                    self._stage,
+                    _texts_json(upstream, "key.upstream"),
+                    self._end,
+                )
+            ).encode()
+        )
+        return digest.hexdigest()[:KEY_LENGTH]
+
+
+def _texts_json(texts: Mapping[str, str], place: str) -> str:
+    """Return `canonical_json` of texts by name, quickly."""
+    try:
+        return "{" + ",".join([f"{_quoted(name)}:{_quoted(texts[name])}" for name in sorted(texts)]) + "}"
+    except TypeError:  # something else than text, which has another form, or none
+        return canonical_json(texts, place)
+
+
+def canonical_json(value: Any, place: str = "key") -> str:
     """Return the one JSON text (ASCII, sorted, no spaces) that stands for `value`.
 
     Takes mappings with string keys, lists, tuples, strings, booleans, integers, finite floats, numpy
-    scalars and None; raises ConfigError for anything else.
+    scalars and None; raises ConfigError for anything else, naming it by `place`, the name of `value`.
     """
-    return json.dumps(_canonical(value, "key"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(_canonical(value, place), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _canonical(value: Any, place: str) -> Any:
