@@ -38,3 +38,7 @@ class BodyError(AvatarError):
 
 class DivergenceError(AvatarError):
     """An optimisation whose numbers are not finite, or whose loss explodes."""
+
+
+class Interrupted(BaseException):
+    """A stage that was asked to stop and kept what it had done; no failure, hence no Exception."""

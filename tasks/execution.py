@@ -5,12 +5,14 @@ import importlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from avatar_core.errors import ArtifactError
 from avatar_core.storage import ArtifactRef, ArtifactStore
 from tasks.gpu import gpu_slot
+from tasks.interruption import stop_requested
 from tasks.measuring import Cost
 from tasks.models import load_models
 from tasks.publishing import publish_result
@@ -87,6 +89,7 @@ def _compute(store: ArtifactStore, work: StageWork, place: Place, call: Call) ->
         device=models.device,
         progress=functools.partial(reporter().stage_progress, work),
         checkpoint=checkpoint,
+        stop=stop_requested,
     )
     config = module.Config.model_validate(dict(work.config))
     with Cost() as cost:
@@ -95,6 +98,7 @@ def _compute(store: ArtifactStore, work: StageWork, place: Place, call: Call) ->
         "seconds": round(cost.seconds, 3),
         "peak_mb": round(cost.peak_mb, 1),
         "device": place.device,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "score": stage_score(result),
     }
     ref = store.publish(work.stage, work.key, result.save, meta)

@@ -21,6 +21,11 @@ def no_progress(done: int, total: int, note: str = "") -> None:
     """Ignore progress: the default of library callers."""
 
 
+def never() -> bool:
+    """Go on: the default of library callers."""
+    return False
+
+
 @dataclass(frozen=True)
 class StageContext:
     """Loaded models and services that stages share; stages keep no state of their own."""
@@ -31,3 +36,5 @@ class StageContext:
     progress: Progress = no_progress
     checkpoint: CheckpointStore | None = None
     """Where an interrupted stage finds what it had done; None when nothing is kept."""
+    stop: Callable[[], bool] = never
+    """Asked after each step of long stages: where it says yes, they keep a checkpoint and raise Interrupted."""

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avatar_core.bodies.rotations import matrix_to_axis_angle
-from avatar_core.errors import ArtifactError
+from avatar_core.errors import ArtifactError, Interrupted
 from avatar_core.perception.prompts import split_actions
 from avatar_core.priors.foot_contacts import plant_feet
 from avatar_core.priors.kinematics import face_forward, stand
@@ -117,9 +117,12 @@ def run(
             loss = generator.advance()
             done = generator.steps * number + generator.step
             context.progress(done, total, f"loss {loss:.3f}")
-            if context.checkpoint is not None and done % config.checkpoint_every == 0 and done < total:
+            stopping = context.stop() and done < total
+            if context.checkpoint is not None and done < total and (stopping or done % config.checkpoint_every == 0):
                 kept = {"action": number, "drafts": [vars(draft) for draft in drafts], "generator": generator.state()}
                 context.checkpoint.save(kept, done)
+            if stopping:
+                raise Interrupted(f"motion stopped at step {done} of {total}")
         drafts.append(generator.result())
     return replace(finish(drafts, MotionVAE.load().rest_joints, config), authored=_authored(candidates, drafts))
 

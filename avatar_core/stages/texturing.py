@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avatar_core.errors import DivergenceError
+from avatar_core.errors import DivergenceError, Interrupted
 from avatar_core.fields.field_renderer import FieldViews, render_field
 from avatar_core.fields.neus import Sharpness
 from avatar_core.fields.shell import shell_of
@@ -228,8 +228,11 @@ class TexturingRun:
         if self.finished or config.film.due(self.step, config.steps):
             self._shoot(f"step {self.step}")
         self.context.progress(self.step, config.steps, f"loss {self.history[-1]['loss']:.3f}")
-        if self.step % config.checkpoint_every == 0 and not self.finished:
+        stopping = self.context.stop() and not self.finished
+        if not self.finished and (stopping or self.step % config.checkpoint_every == 0):
             self.keep()
+        if stopping:
+            raise Interrupted(f"texturing stopped at step {self.step} of {config.steps}")
 
     def _edge(self, done: int) -> int:
         """Edge in pixels of the views of the step after `done` steps, where memory suffices."""
