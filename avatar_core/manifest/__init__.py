@@ -1,7 +1,7 @@
 """The manifest: what became of every avatar in every stage, as append-only Parquet."""
 
 from avatar_core.manifest.compaction import Compaction, compact
-from avatar_core.manifest.reader import read_history, read_latest
+from avatar_core.manifest.reader import failed_avatars, read_history, read_latest
 from avatar_core.manifest.records import ManifestRecord
 from avatar_core.manifest.schema import SCHEMA, SCHEMA_VERSION, STAGES, STATUSES
 from avatar_core.manifest.states import (
@@ -24,6 +24,7 @@ __all__ = [
     "ManifestWriter",
     "avatar_states",
     "compact",
+    "failed_avatars",
     "read_history",
     "read_latest",
     "rejections",

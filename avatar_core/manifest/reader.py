@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -20,6 +20,8 @@ from avatar_core.storage.location import Location
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
+Where = Mapping[str, Collection[str] | None]
+"""Which records are wanted: the values that count, by column (None: any)."""
 _NEEDED = (*IDENTITY, *ORDER, "schema_version")
 
 
@@ -28,8 +30,9 @@ def read_latest(
     *,
     columns: Sequence[str] | None = None,
     avatar_ids: Collection[str] | None = None,
+    stages: Collection[str] | None = None,
 ) -> pa.Table:
-    """Return the latest record of each (avatar_id, stage): of all avatars, or of `avatar_ids`.
+    """Return the latest record of each (avatar_id, stage): of all avatars and stages, or of some.
 
     `columns` limits what is read (default: all of SCHEMA; millions of rows need it). A library without a
     manifest gives an empty table. Raises ManifestError if a file is damaged or too new, ConfigError for a
@@ -37,22 +40,28 @@ def read_latest(
     """
     names = list(columns) if columns is not None else SCHEMA.names
     wanted = [name for name in SCHEMA.names if name in {*names, *_NEEDED}]
-    return latest_rows(read_records(library_url, wanted, avatar_ids)).select(names)
+    where = {"avatar_id": avatar_ids, "stage": stages}
+    return latest_rows(read_records(library_url, wanted, where)).select(names)
+
+
+def failed_avatars(library_url: str | os.PathLike[str]) -> list[str]:
+    """Return the ids of the avatars of which any record says that a stage failed, also where that was mended since."""
+    return sorted(set(read_records(library_url, ["avatar_id"], {"status": ["failed"]})["avatar_id"].to_pylist()))
 
 
 def read_history(library_url: str | os.PathLike[str], avatar_id: str) -> pa.Table:
     """Return every record of one avatar that compaction has not dropped yet, the earliest first."""
-    table = read_records(library_url, SCHEMA.names, [avatar_id])
+    table = read_records(library_url, SCHEMA.names, {"avatar_id": [avatar_id]})
     return table.sort_by([(name, "ascending") for name in ORDER])
 
 
 def read_records(
     library_url: str | os.PathLike[str],
     columns: Sequence[str],
-    avatar_ids: Collection[str] | None = None,
+    where: Where | None = None,
 ) -> pa.Table:
     """Return all records, in no order; some may appear twice (in a part and in a snapshot)."""
-    return read_folder(open_manifest(library_url), columns, avatar_ids).table
+    return read_folder(open_manifest(library_url), columns, where).table
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,13 @@ class Reading:
     table: pa.Table
 
 
-def read_folder(folder: Location, columns: Sequence[str], avatar_ids: Collection[str] | None = None) -> Reading:
+def read_folder(folder: Location, columns: Sequence[str], where: Where | None = None) -> Reading:
     """Return all records in a manifest's folder, starting over when a compaction drops a file meanwhile."""
     for attempts_left in reversed(range(_ATTEMPTS)):
         current = read_current(folder)
         names = data_files(folder, current)
         try:
-            return Reading(current, tuple(names), scan(folder, names, columns, avatar_ids))
+            return Reading(current, tuple(names), scan(folder, names, columns, where))
         except FileNotFoundError as error:
             missing = error
             logger.debug("%s changed while it was read; %d attempts are left.", folder.url, attempts_left)
@@ -84,7 +93,7 @@ def scan(
     folder: Location,
     names: Sequence[str],
     columns: Sequence[str],
-    avatar_ids: Collection[str] | None = None,
+    where: Where | None = None,
 ) -> pa.Table:
     """Return the records in the files `names`; raises FileNotFoundError, or ManifestError naming a bad
     file.
@@ -92,8 +101,10 @@ def scan(
     if not names:
         return SCHEMA.empty_table().select(columns)
     condition = None
-    if avatar_ids is not None:
-        condition = pc.field("avatar_id").isin(pa.array(list(avatar_ids), pa.string()))
+    for column, values in (where or {}).items():
+        if values is not None:
+            among = pc.field(column).isin(pa.array(list(values), pa.string()))
+            condition = among if condition is None else condition & among
     paths = [folder.full(name) for name in names]
     try:
         dataset = ds.dataset(paths, schema=SCHEMA, format="parquet", filesystem=_arrow_file_system(folder))

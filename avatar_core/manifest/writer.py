@@ -1,9 +1,10 @@
 """Appending to the manifest: records gather in memory and become one immutable part a flush."""
 
+import json
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -62,6 +63,37 @@ class ManifestWriter:
             if self._rows and (len(self._rows) >= self._flush_rows or waited >= self._flush_seconds):
                 self.flush()
 
+    def append_columns(self, columns: Mapping[str, Sequence[Any]], facts: Mapping[str, Any]) -> str:
+        """Write many records at once, as a part of their own, after those that are held; return its name.
+
+        `columns` are the values by column, all of one length, and `facts` those that all records share; the rest is
+        null. `extra` is a mapping in each record. Raises ManifestError if the part cannot be written; nothing of it is
+        recorded then.
+        """
+        with self._lock:
+            self.flush()
+            count = len(columns["avatar_id"])
+            # Strictly increasing within the writer, as single records are.
+            first = max(self._last_time + 1, time.time_ns() // 1000)
+            values: dict[str, Any] = {name: [value] * count for name, value in facts.items()}
+            values |= dict(columns)
+            if "extra" in values:
+                values["extra"] = [json.dumps(dict(one), sort_keys=True) if one else None for one in values["extra"]]
+            values |= {
+                "run_id": [self.run_id] * count,
+                "recorded_at": range(first, first + count),
+                "sequence": range(self._sequence, self._sequence + count),
+                "schema_version": [SCHEMA_VERSION] * count,
+            }
+            arrays = [
+                pa.array(values[field.name], field.type) if field.name in values else pa.nulls(count, field.type)
+                for field in SCHEMA
+            ]
+            name = part_name(self.run_id)
+            self._write(name, pa.table(arrays, schema=SCHEMA))
+            self._last_time, self._sequence = first + count, self._sequence + count
+            return name
+
     def flush(self) -> str | None:
         """Write what is held as one part and return its name, or None if nothing is held.
 
@@ -71,14 +103,17 @@ class ManifestWriter:
             if not self._rows:
                 return None
             name = part_name(self.run_id)
-            try:
-                write_table(self._folder, name, pa.Table.from_pylist(self._rows, schema=SCHEMA))
-            except OSError as error:
-                raise ManifestError(
-                    f"{self._folder.url} cannot be written: {error}. Check free space and permissions."
-                ) from error
+            self._write(name, pa.Table.from_pylist(self._rows, schema=SCHEMA))
             self._rows = []
             return name
+
+    def _write(self, name: str, table: pa.Table) -> None:
+        try:
+            write_table(self._folder, name, table)
+        except OSError as error:
+            raise ManifestError(
+                f"{self._folder.url} cannot be written: {error}. Check free space and permissions."
+            ) from error
 
     def __enter__(self) -> "ManifestWriter":
         """Return the writer."""
