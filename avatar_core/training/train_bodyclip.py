@@ -363,7 +363,7 @@ def main() -> None:
     if (arguments.steps is None) == (arguments.minutes is None):
         parser.error("give either --steps or --minutes")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if arguments.bfloat16 and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
+    if arguments.bfloat16 and not multiplies_bfloat16():
         logger.warning("this processor has no bfloat16 arithmetic: training without --bfloat16 is many times faster")
     if arguments.workers == 1:
         _work(0, arguments)
@@ -371,6 +371,14 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "rendezvous").unlink(missing_ok=True)
     torch.multiprocessing.spawn(_work, (arguments,), nprocs=arguments.workers)
+
+
+def multiplies_bfloat16() -> bool:
+    """Tell whether this processor multiplies bfloat16 itself; AVX-512 alone does not."""
+    if hasattr(torch.cpu, "get_capabilities"):  # since torch 2.10
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
 
 
 def _work(rank: int, arguments: argparse.Namespace) -> None:
