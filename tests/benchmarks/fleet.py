@@ -1,0 +1,247 @@
+"""Measure what orchestration costs: planning, carrying out and planning again, at up to a million rows.
+
+The planner, shards, manifest, store, leases, tasks and Prefect's server are the product's own; only the stages are
+simulated, by one small file each. One table goes to the screen and everything to a JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from .machine import machine_facts
+
+SUPPORT = Path(__file__).parents[1] / "support"
+EXAMPLES = """examples:
+  a million rows planned, three thousand of them carried out, one thousand through Prefect's server:
+      python -m tests.benchmarks.fleet --rows 1000000 --carry 3000 --prefect 1000 --out fleet.json
+  whether the command works:
+      python -m tests.benchmarks.fleet --rows 2000 --carry 200 --prefect 0
+"""
+BODIES = [
+    f"a {height} {build} {who}"
+    for height in ("tall", "short", "very tall", "very short", "average")
+    for build in ("fat", "slim", "muscular", "skinny", "strong", "round", "slender", "stocky")
+    for who in ("man", "woman", "child", "old man", "old woman", "teenager", "person", "boy", "girl")
+]
+PEOPLE = ("man", "woman", "boy", "girl", "knight", "doctor", "wizard", "nurse", "pirate", "chef", "firefighter")
+COLORS = ("red", "blue", "green", "yellow", "black", "white", "purple", "orange", "pink", "brown", "gray", "beige")
+TOPS = ("shirt", "jacket", "t-shirt", "coat", "sweater", "vest", "robe")
+BOTTOMS = ("trousers", "jeans", "shorts", "skirt", "leggings")
+SHOES = ("boots", "shoes", "sneakers", "sandals")
+ACTIONS = (
+    "walking", "running", "dancing", "waving", "jumping", "kicking a ball", "sitting down", "boxing", "climbing",
+    "throwing", "praying", "eating", "crawling", "bowing",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure."""
+
+    part: str
+    name: str
+    value: float
+    unit: str
+
+
+def write_catalog(path: Path, rows: int) -> None:
+    """Write a catalog with 360 bodies, some hundred motions and nearly as many appearances as rows."""
+    draw = random.Random(1)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "shape", "appearance", "motion", "seed", "tags"])
+        for number in range(rows):
+            pick = draw.choice
+            look = f"a {pick(PEOPLE)} in a {pick(COLORS)} {pick(TOPS)}, {pick(COLORS)} {pick(BOTTOMS)}"
+            look += f" and {pick(COLORS)} {pick(SHOES)}"
+            motion = f"{pick(ACTIONS)} then {pick(ACTIONS)}"
+            writer.writerow([f"a{number:07d}", pick(BODIES), look, motion, draw.randrange(4), "crowd"])
+
+
+class Meter:
+    """Seconds of wall and of this process's processors, and its peak memory."""
+
+    def __init__(self) -> None:
+        from tasks.measuring import reset_peak_memory
+
+        reset_peak_memory()
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def measures(self, part: str, rows: int) -> Iterator[Measure]:
+        """Yield what was spent since the beginning."""
+        from tasks.measuring import peak_memory_mb
+
+        wall, cpu = time.monotonic() - self._wall, time.process_time() - self._cpu
+        yield Measure(part, "wall", wall, "s")
+        yield Measure(part, "processor", cpu, "s")
+        yield Measure(part, "processor a row", 1000 * cpu / max(rows, 1), "ms")
+        yield Measure(part, "peak memory", peak_memory_mb(), "MB")
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def planning(part: str, catalog: Path, library: Path, run_id: str, rows: int, **options: Any) -> list[Measure]:
+    """Plan a catalog as `avatars run` does."""
+    from avatar_core.catalog import read_catalog
+    from flows.options import RunOptions
+    from flows.plan import PlanOptions
+    from flows.planning import plan_run
+
+    meter = Meter()
+    planned = plan_run(
+        read_catalog(str(catalog)),
+        PlanOptions(preset="draft", catalog=catalog.name),
+        RunOptions(**options),
+        library=str(library),
+        run_id=run_id,
+        whole=True,
+    )
+    counts = planned.run.counts
+    return [
+        *meter.measures(part, rows),
+        Measure(part, "shards", len(planned.run.shards), ""),
+        Measure(part, "avatars left", planned.run.avatars, ""),
+        Measure(part, "bodies", counts.unique["coarse_shape"], ""),
+        Measure(part, "motions", counts.unique["motion"], ""),
+        Measure(part, "near duplicates", counts.near_duplicates, ""),
+        Measure(part, "plan on disk", folder_bytes(library / "runs" / run_id) / 1e6, "MB"),
+        Measure(part, "manifest on disk", folder_bytes(library / "manifest") / 1e6, "MB"),
+    ]
+
+
+def carrying(part: str, library: Path, run_id: str, avatars: int) -> list[Measure]:
+    """Carry out as many shards as hold `avatars`, without Prefect."""
+    from simulated_stages import SimulatedStages
+
+    from avatar_core.storage.leases import LeaseStore
+    from flows.generation import Generation, Tools
+    from flows.limits import Limits
+    from flows.run_plan import read_run, read_shard, run_folder
+    from tasks.work import Place
+
+    run = read_run(str(library), run_id)
+    place, cooks, done = Place(run.library, "cpu", run_id), run.cooks(), 0
+    meter = Meter()
+    with LeaseStore(run.library, owner="benchmark") as leases:
+        for shard in range(len(run.shards)):
+            if done >= avatars:
+                break
+            shard_avatars = read_shard(run_folder(run.library, run_id), shard)
+            generation = Generation(
+                run, shard_avatars, cooks, place, Limits(run.options), Tools(SimulatedStages(), leases)
+            )
+            generation.prepare()
+            done += generation.run().done
+    return [*meter.measures(part, done), Measure(part, "avatars", done, "")]
+
+
+def through_prefect(part: str, library: Path, run_id: str, avatars: int) -> list[Measure]:
+    """Carry out shards as flow runs with one task a stage and micro-batch, on a private server."""
+    from unittest import mock
+
+    from prefect.testing.utilities import prefect_test_harness
+    from simulated_stages import SimulatedStages
+
+    from flows.run_plan import read_run
+    from tasks.work import Avatar, Place, StageWork
+
+    stages = SimulatedStages()
+
+    def compute(work: StageWork, place: Place, owner: Avatar) -> dict[str, Any]:
+        return stages(work.stage, [(work, owner)], place)[0]["ref"]
+
+    run, done = read_run(str(library), run_id), 0
+    with prefect_test_harness(server_startup_timeout=180), mock.patch("tasks.batches.compute", compute):
+        from flows.shard import generate_shard
+
+        meter = Meter()
+        for shard in reversed(range(len(run.shards))):  # those that `carrying` leaves alone
+            if done >= avatars:
+                break
+            done += generate_shard(run.library, run_id, shard, "cpu")["done"]
+        return [*meter.measures(part, done), Measure(part, "avatars", done, "")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(
+        "python -m tests.benchmarks.fleet", description=__doc__, epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--rows", type=int, default=100_000, help="rows of the catalog")
+    parser.add_argument("--carry", type=int, default=2000, help="avatars carried out without Prefect")
+    parser.add_argument("--prefect", type=int, default=1000, help="avatars carried out through Prefect")
+    parser.add_argument("--again", type=int, default=10_000, help="rows of a finished catalog that is run again")
+    parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    options = parser.parse_args(arguments)
+    sys.path.insert(0, str(SUPPORT))
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    with tempfile.TemporaryDirectory(prefix="fleet-", dir=options.folder) as name:
+        found = list(_measure(Path(name), options))
+    _show(found)
+    if options.out is not None:
+        content = {"machine": machine_facts(torch.device("cpu")), "rows": options.rows, "measures": [asdict(one) for one in found]}
+        options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _measure(folder: Path, options: argparse.Namespace) -> Iterator[Measure]:
+    catalog, library = folder / "crowd.csv", folder / "library"
+    write_catalog(catalog, options.rows)
+    yield from _said(planning("plan", catalog, library, "run-1", options.rows, micro_batch=32))
+    yield from _said(planning("plan again, nothing done", catalog, library, "run-2", options.rows, micro_batch=32))
+    if options.carry:
+        yield from _said(carrying("carry out", library, "run-2", options.carry))
+    if options.prefect:
+        yield from _said(through_prefect("carry out through Prefect", library, "run-2", options.prefect))
+    if options.again:
+        small, finished = folder / "small.csv", folder / "finished"
+        write_catalog(small, options.again)
+        planning("", small, finished, "run-1", options.again, micro_batch=32)
+        yield from _said(carrying("carry out all of a small catalog", finished, "run-1", options.again))
+        yield from _said(_run_again(small, finished, options.again))
+
+
+def _run_again(catalog: Path, library: Path, rows: int) -> list[Measure]:
+    """Prepare a run of a finished catalog as `avatars run` does: it finds nothing to compute."""
+    from flows.session import Request, prepare
+
+    meter = Meter()
+    session = prepare(Request(library=str(library), catalog=str(catalog), preset="draft", device="cpu"), "run-9")
+    part = "run again, all done"
+    return [*meter.measures(part, rows), Measure(part, "results left", session.left.total(), "")]
+
+
+def _said(measures: list[Measure]) -> list[Measure]:
+    print(f"{measures[0].part}: {measures[0].value:.1f} s", file=sys.stderr, flush=True)
+    return measures
+
+
+def _show(measures: Sequence[Measure]) -> None:
+    table = Table("part", "what", "value", "unit")
+    for one in measures:
+        table.add_row(one.part, one.name, f"{one.value:,.2f}" if one.value < 1000 else f"{one.value:,.0f}", one.unit)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
