@@ -197,6 +197,20 @@ def check_reachable(url: str) -> None:
         ) from error
 
 
+def require_server() -> str:
+    """Return the URL of the user's Prefect API, which answers; raises OrchestratorError where there is none."""
+    for name, value in CLIENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    url = configured_api_url()
+    if url is None:
+        raise OrchestratorError(
+            "Work pools need a Prefect server that their workers share: start one (`prefect server start`) and set "
+            "PREFECT_API_URL, such as http://127.0.0.1:4200/api."
+        )
+    check_reachable(url)
+    return url
+
+
 @contextlib.contextmanager
 def orchestrated(log_path: Path, on_wait: Callable[[float], None] | None = None) -> Iterator[Orchestrator]:
     """Give a reachable Prefect API for the length of the block and until this process ends."""

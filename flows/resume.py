@@ -1,37 +1,59 @@
 """What of a plan is left to do, by looking at the store: the one place that decides what is finished."""
 
+from datetime import datetime
+
 from avatar_core.manifest import read_latest
 from avatar_core.manifest.schema import FINISHED_STATUSES
 from avatar_core.storage import ArtifactRef, ArtifactStore
+from avatar_core.storage.store import Verify
 from flows.delivery import deliver
+from flows.options import RunOptions
 from flows.plan import Plan
 
 
-def finished_works(plan: Plan, store: ArtifactStore) -> dict[str, ArtifactRef]:
+def finished_works(plan: Plan, store: ArtifactStore, options: RunOptions) -> dict[str, ArtifactRef]:
     """Return the references of the plan's results that are in the store, intact, and up to date, by key.
 
-    A result whose inputs have to be computed again is computed again too. It is deleted here, before anything else
-    happens, so that a kill between the two computations cannot leave it behind as finished.
+    `options.verify` says how they are checked: "digest" for their content, anything else for presence and sizes. A
+    result whose inputs have to be computed again, or that was made before `options.remake_before`, is computed again.
+    It is deleted here, before anything else happens, so that a kill between two computations cannot leave it behind as
+    finished.
     """
+    how: Verify = "digest" if options.verify == "digest" else "sizes"
     finished: dict[str, ArtifactRef] = {}
     for key, work in plan.works.items():  # inputs come before what reads them
-        ref = store.find(work.stage, key)
+        ref = store.find(work.stage, key, verify=how)
         if ref is None:
             continue
-        if all(upstream in finished for upstream in work.upstream.values()):
+        current = all(upstream in finished for upstream in work.upstream.values())
+        if current and not _too_old(store, ref, options.remake_before):
             finished[key] = ref
         else:
             store.delete(ref)
     return finished
 
 
-def recorded_results(plan: Plan, library: str) -> set[tuple[str, str, str]]:
-    """Return (avatar id, stage, key) of the results that the manifest has as finished, for the plan's avatars."""
+def _too_old(store: ArtifactStore, ref: ArtifactRef, limit: datetime | None) -> bool:
+    """Tell whether a result was made before `limit`; one that does not say when it was made is old."""
+    if limit is None:
+        return False
+    made = store.read_meta(ref).get("made_at")
+    return made is None or datetime.fromisoformat(made) < limit
+
+
+Identity = tuple[str, str, str]
+"""An avatar's id, a stage and a key."""
+
+
+def recorded_results(plan: Plan, library: str) -> tuple[set[Identity], dict[Identity, int]]:
+    """Return what the manifest has as finished for the plan's avatars, and how often what is not finished failed."""
     ids = [avatar.avatar_id for avatar in plan.avatars]
-    table = read_latest(library, columns=("avatar_id", "stage", "key", "status"), avatar_ids=ids)
-    return {
-        (row["avatar_id"], row["stage"], row["key"]) for row in table.to_pylist() if row["status"] in FINISHED_STATUSES
-    }
+    columns = ("avatar_id", "stage", "key", "status", "attempt")
+    rows = read_latest(library, columns=columns, avatar_ids=ids).to_pylist()
+    identities = [(row["avatar_id"], row["stage"], row["key"]) for row in rows]
+    finished = {one for one, row in zip(identities, rows) if row["status"] in FINISHED_STATUSES}
+    failed = {one: row["attempt"] or 1 for one, row in zip(identities, rows) if row["status"] == "failed"}
+    return finished, failed
 
 
 def undelivered(plan: Plan, store: ArtifactStore, finished: dict[str, ArtifactRef]) -> list[str]:

@@ -1,7 +1,8 @@
-"""One run of a catalog in this process: read, plan, see what is left, and carry that out."""
+"""One run of a catalog: read, plan, see what is left, and carry that out, in this process or on a work pool."""
 
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,16 +10,20 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from avatar_core.catalog import CatalogRow, RejectedRow, read_catalog
-from avatar_core.errors import CatalogError, ConfigError
-from avatar_core.manifest import ManifestRecord, ManifestWriter, compact, read_latest, rejections
-from avatar_core.storage import ArtifactRef, ArtifactStore, open_location
+from avatar_core.errors import CatalogError
+from avatar_core.manifest import compact
+from avatar_core.storage import ArtifactStore, open_location
 from flows import orchestrator
-from flows.plan import Plan, PlanOptions, plan_catalog
+from flows.options import RunOptions
+from flows.outcome import Outcome
+from flows.plan import Plan, PlanOptions
+from flows.planning import OnRow, Planned, plan_run
 from flows.resume import finished_works, undelivered
-from tasks.work import StageWork
+from flows.run_plan import RunPlan, read_shard, run_folder
+from tasks.devices import resolve_device
 
 if TYPE_CHECKING:
-    from flows.generate import Outcome
+    from flows.run_progress import OnProgress, Pool
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +46,7 @@ class Request:
     only: tuple[str, ...] = ()
     """Ids of the rows to make; empty: all."""
     limit: int | None = None
+    options: RunOptions = field(default_factory=RunOptions)
 
     @property
     def whole(self) -> bool:
@@ -55,27 +61,30 @@ class Request:
 
 @dataclass
 class Session:
-    """A planned run."""
+    """A planned run, and what of it is left to do."""
 
     request: Request
-    run_id: str
+    planned: Planned
     device: str
     preset: str
-    plan: Plan
-    finished: dict[str, ArtifactRef] = field(default_factory=dict)
-    """The plan's results that the library has, by key."""
+    shards: list[int] = field(default_factory=list)
+    """The shards that have anything left."""
+    left: Counter[str] = field(default_factory=Counter)
+    """How many results are to be computed, by stage; where the manifest's word was taken, at most so many."""
+    avatar_ids: list[str] = field(default_factory=list)
+    """The avatars of the plan: the first ones."""
     mended: list[str] = field(default_factory=list)
     """Avatars whose folder was put back from the store."""
 
     @property
-    def left(self) -> list[StageWork]:
-        """What has to be computed."""
-        return [work for key, work in self.plan.works.items() if key not in self.finished]
+    def run(self) -> RunPlan:
+        """The plan."""
+        return self.planned.run
 
     @property
     def log_path(self) -> Path:
         """The run's log file: in the library if that is local, else in the cache."""
-        return log_path(self.request.library, self.run_id)
+        return log_path(self.request.library, self.run.run_id)
 
 
 def new_run_id() -> str:
@@ -83,28 +92,17 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
+def shared_library(library: str) -> str:
+    """Return a library's location as other processes see it: a relative path becomes an absolute one."""
+    location = open_location(library)
+    return str(location.path()) if location.is_local else library
+
+
 def log_path(library: str, run_id: str) -> Path:
     """Return where a run's log goes: into the library if that is local, else into the cache."""
     location = open_location(library)
     folder = location.path("runs") if location.is_local else orchestrator.cache_home() / "runs"
     return folder / run_id / "run.log"
-
-
-def resolve_device(device: str) -> str:
-    """Return `cpu` or a CUDA device; `auto` takes CUDA where there is one. Raises ConfigError."""
-    import torch
-
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if device == "cpu":
-        return device
-    kind, _, index = device.partition(":")
-    if kind != "cuda" or not (index.isdecimal() or index == ""):
-        raise ConfigError(f"--device {device!r} is none of auto, cpu, cuda and cuda:N.")
-    count = torch.cuda.device_count()
-    if int(index or 0) >= count:
-        raise ConfigError(f"--device {device}: this machine has {count} usable CUDA devices. Use --device cpu.")
-    return f"cuda:{int(index or 0)}"
 
 
 def check_catalog(request: Request) -> None:
@@ -115,8 +113,8 @@ def check_catalog(request: Request) -> None:
         rows.close()  # type: ignore[attr-defined]
 
 
-def prepare(request: Request, run_id: str) -> Session:
-    """Read and plan what was asked for and find what the library has; write rejections to the manifest.
+def prepare(request: Request, run_id: str, on_row: OnRow | None = None) -> Session:
+    """Read and plan what was asked for and find what the library has; the manifest gets rows and rejections.
 
     Raises CatalogError, ConfigError and WeightsError; nothing was computed then.
     """
@@ -124,17 +122,43 @@ def prepare(request: Request, run_id: str) -> Session:
 
     device = resolve_device(request.device)
     preset = request.preset or DEFAULT_PRESETS[device.partition(":")[0]]
-    options = PlanOptions(preset=preset, encoder=request.encoder, catalog=request.catalog_name)
-    plan = plan_catalog(_rows(request, preset), options, only=request.only, limit=request.limit)
-    missing = set(request.only) - {row.id for row in plan.rejected} - {avatar.avatar_id for avatar in plan.avatars}
+    planned = plan_run(
+        _rows(request, preset),
+        PlanOptions(preset=preset, encoder=request.encoder, catalog=request.catalog_name),
+        request.options,
+        library=request.library,
+        run_id=run_id,
+        only=request.only,
+        limit=request.limit,
+        whole=request.whole,
+        on_row=on_row,
+    )
+    session = Session(request, planned, device, preset)
+    _survey(session)
+    known = {*session.avatar_ids, *planned.quarantined, *(row.id for row in planned.rejected)}
+    missing = set(request.only) - known
     if missing:
         raise CatalogError(f"{request.catalog}: no row has the id {', '.join(sorted(missing))}.")
-    session = Session(request, run_id, device, preset, plan)
-    record_catalog(session)
-    store = ArtifactStore(request.library)
-    session.finished = finished_works(plan, store)
-    session.mended = undelivered(plan, store, session.finished)
     return session
+
+
+def _survey(session: Session) -> None:
+    """Find which shards have anything left, and put back folders of avatars that are finished."""
+    run = session.run
+    if run.options.verify == "manifest":
+        session.shards = list(range(len(run.shards)))
+        session.left = Counter(run.counts.unique)
+        return
+    store, folder, cooks = ArtifactStore(run.library), run_folder(run.library, run.run_id), run.cooks()
+    for shard in range(len(run.shards)):
+        plan = Plan.of(read_shard(folder, shard), cooks)
+        session.avatar_ids += [avatar.avatar_id for avatar in plan.avatars]
+        finished = finished_works(plan, store, run.options)
+        session.mended += undelivered(plan, store, finished)
+        left = [work.stage for key, work in plan.works.items() if key not in finished]
+        if left or run.options.gate is not None:  # finished avatars are held against the gate, too
+            session.shards.append(shard)
+            session.left.update(left)
 
 
 def _rows(request: Request, preset: str) -> Iterator[CatalogRow | RejectedRow]:
@@ -146,45 +170,6 @@ def _rows(request: Request, preset: str) -> Iterator[CatalogRow | RejectedRow]:
     return read_catalog(request.catalog, presets={*preset_names(), preset}, bodies=BODY_NAMES)
 
 
-def record_catalog(session: Session) -> None:
-    """Write to the manifest what the catalog's rows are, as far as it does not say so already."""
-    request, plan = session.request, session.plan
-    name = request.catalog_name
-    latest = read_latest(request.library)
-    known = {
-        (row["avatar_id"], row["seed"], row["shape"], row["appearance"], row["motion"], row["preset"], row["line"])
-        for row in latest.to_pylist()
-        if row["status"] == "accepted"
-    }
-    records = []
-    for avatar in plan.avatars:
-        facts = (avatar.seed, avatar.shape, avatar.appearance, avatar.motion, avatar.preset, avatar.line)
-        if (avatar.avatar_id, *facts) not in known:
-            records.append(
-                ManifestRecord(
-                    avatar_id=avatar.avatar_id,
-                    stage="catalog",
-                    status="accepted",
-                    catalog=name,
-                    line=avatar.line,
-                    seed=avatar.seed,
-                    shape=avatar.shape,
-                    appearance=avatar.appearance,
-                    motion=avatar.motion,
-                    preset=avatar.preset,
-                    body=avatar.body,
-                    tags=avatar.tags,
-                    extra=avatar.extra,
-                )
-            )
-    stood = name in rejections(latest)["catalog"].to_pylist()
-    if request.whole and (plan.rejected or stood):
-        records.append(ManifestRecord.catalog_read(name))
-        records.extend(ManifestRecord.rejected(row, catalog=name) for row in plan.rejected)
-    with ManifestWriter(request.library, session.run_id) as writer:
-        writer.append(records)
-
-
 def start_server(session: Session) -> orchestrator.PrivateServer | None:
     """Start Prefect's private server in the background, unless the user has a server."""
     return orchestrator.begin(session.log_path.with_name("prefect-server.log"))
@@ -194,16 +179,28 @@ def load_session_models(session: Session) -> None:
     """Load the models that the run needs; meanwhile the server starts."""
     from tasks.models import load_models
 
-    for body in {work.body for work in session.left}:
+    for body in {recipe.body for recipe in session.run.recipes}:
         load_models(body, session.request.encoder, session.device)
 
 
-def carry_out(session: Session) -> "Outcome":
-    """Run the flow on what is left; Prefect's API must be reachable by now."""
-    from flows.generate import generate_catalog, plan_uri
+def carry_out(session: Session) -> Outcome:
+    """Carry out what is left in this process, shard by shard; Prefect's API must be reachable by now."""
+    from flows.run import run_here
 
-    uri = plan_uri(session.run_id)
-    open_location(session.request.library).write(uri, session.plan.encode())
-    outcome = generate_catalog(uri, session.request.library, session.device, session.run_id)
-    compact(session.request.library, minimum_parts=COMPACT_AT_PARTS)
+    outcome = run_here(session.run, session.shards, session.device)
+    compact_when_due(session.request.library)
     return outcome
+
+
+def carry_out_on(session: Session, pool: "Pool", on_progress: "OnProgress | None" = None) -> Outcome:
+    """Carry out what is left on a work pool of the server that Prefect is configured for."""
+    from flows.dispatch import dispatch
+
+    outcome = dispatch(session.run, pool, shards=session.shards, on_progress=on_progress)
+    compact_when_due(session.request.library)
+    return outcome
+
+
+def compact_when_due(library: str) -> None:
+    """Compact the manifest where it has gathered many parts."""
+    compact(library, minimum_parts=COMPACT_AT_PARTS)

@@ -40,7 +40,9 @@ def publish_shared(place: Place, work: StageWork, avatar: Avatar, ref: ArtifactR
     manifest_writer(place.library, place.run_id).append(record)
 
 
-def publish_failure(place: Place, work: StageWork, avatar: Avatar, failure: Failure) -> None:
+def publish_failure(
+    place: Place, work: StageWork, avatar: Avatar, failure: Failure, *, attempt: int | None = None
+) -> None:
     """Record at once that a stage of an avatar failed, or was skipped because an earlier one did."""
     record = ManifestRecord(
         avatar_id=avatar.avatar_id,
@@ -50,6 +52,7 @@ def publish_failure(place: Place, work: StageWork, avatar: Avatar, failure: Fail
         error_kind=failure.kind,
         error_message=failure.message,
         remedy=failure.remedy,
+        attempt=attempt,
         **_row(work, avatar),
     )
     writer = manifest_writer(place.library, place.run_id)

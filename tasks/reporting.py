@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from tasks.work import Avatar, StageWork
@@ -11,6 +12,9 @@ logger = logging.getLogger(__name__)
 
 class Reporter(Protocol):
     """Is told what happens; a display, a log, or both."""
+
+    def shard_started(self, shard: int, works: Sequence[StageWork]) -> None:
+        """A shard begins; `works` are the computations that are left of it."""
 
     def stage_started(self, work: StageWork, owner: Avatar) -> None:
         """A stage's computation begins."""
@@ -31,6 +35,10 @@ class LogReporter:
     def __init__(self, every_seconds: float = 30.0) -> None:
         self._every = every_seconds
         self._last = 0.0
+
+    def shard_started(self, shard: int, works: Sequence[StageWork]) -> None:
+        """Log the start."""
+        logger.info("Shard %d begins: %d results to compute", shard, len(works))
 
     def stage_started(self, work: StageWork, owner: Avatar) -> None:
         """Log the start."""

@@ -1,16 +1,16 @@
 """The six stages as Prefect tasks: thin wrappers, named and cached by their keys."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from prefect import task
+from prefect import Task, task
 
 from tasks.caching import RESULT_SERIALIZER, cache_key
-from tasks.execution import execute
+from tasks.execution import Call, execute
 from tasks.retries import RETRIES, RETRY_DELAY_SECONDS, should_retry
-from tasks.work import Avatar, Place, StageWork
+from tasks.work import STAGES, Avatar, Place, StageWork
 
 OPTIONS: dict[str, Any] = {
-    "cache_key_fn": cache_key,
     "persist_result": True,
     "result_serializer": RESULT_SERIALIZER,
     "retries": RETRIES,
@@ -19,90 +19,47 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-@task(name="coarse_shape", task_run_name="coarse_shape {owner.avatar_id}", **OPTIONS)
-def coarse_shape(work: StageWork, place: Place, owner: Avatar) -> dict[str, Any]:
-    """Body-shape prompt -> body shape."""
-    return execute(
-        work,
-        place,
-        owner,
-        lambda stage, inputs, config, context: stage.run(
-            work.prompts["shape"], config=config, seed=work.seed, context=context
+def call_of(work: StageWork) -> Call:
+    """Return the call of a stage's `run` with its own arguments: its inputs, and the texts that it reads."""
+    prompts, seed = work.prompts, work.seed
+    calls: Mapping[str, Call] = {
+        "coarse_shape": lambda stage, inputs, config, context: stage.run(
+            prompts["shape"], config=config, seed=seed, context=context
         ),
-    )
-
-
-@task(name="implicit_init", task_run_name="implicit_init {owner.avatar_id}", **OPTIONS)
-def implicit_init(work: StageWork, place: Place, owner: Avatar) -> dict[str, Any]:
-    """Body shape -> implicit avatar."""
-    return execute(
-        work,
-        place,
-        owner,
-        lambda stage, inputs, config, context: stage.run(
-            inputs["coarse_shape"], config=config, seed=work.seed, context=context
+        "implicit_init": lambda stage, inputs, config, context: stage.run(
+            inputs["coarse_shape"], config=config, seed=seed, context=context
         ),
-    )
-
-
-@task(name="texturing", task_run_name="texturing {owner.avatar_id}", **OPTIONS)
-def texturing(work: StageWork, place: Place, owner: Avatar) -> dict[str, Any]:
-    """Implicit avatar + appearance prompt -> sculpted and coloured avatar."""
-    return execute(
-        work,
-        place,
-        owner,
-        lambda stage, inputs, config, context: stage.run(
-            inputs["implicit_init"], work.prompts["appearance"], config=config, seed=work.seed, context=context
+        "candidate_poses": lambda stage, inputs, config, context: stage.run(
+            prompts["motion"], config=config, seed=seed, context=context
         ),
-    )
-
-
-@task(name="candidate_poses", task_run_name="candidate_poses {owner.avatar_id}", **OPTIONS)
-def candidate_poses(work: StageWork, place: Place, owner: Avatar) -> dict[str, Any]:
-    """Motion prompt -> candidate poses."""
-    return execute(
-        work,
-        place,
-        owner,
-        lambda stage, inputs, config, context: stage.run(
-            work.prompts["motion"], config=config, seed=work.seed, context=context
+        "motion": lambda stage, inputs, config, context: stage.run(
+            inputs["candidate_poses"], prompts["motion"], config=config, seed=seed, context=context
         ),
-    )
-
-
-@task(name="motion", task_run_name="motion {owner.avatar_id}", **OPTIONS)
-def motion(work: StageWork, place: Place, owner: Avatar) -> dict[str, Any]:
-    """Candidate poses + motion prompt -> motion clip."""
-    return execute(
-        work,
-        place,
-        owner,
-        lambda stage, inputs, config, context: stage.run(
-            inputs["candidate_poses"], work.prompts["motion"], config=config, seed=work.seed, context=context
+        "texturing": lambda stage, inputs, config, context: stage.run(
+            inputs["implicit_init"], prompts["appearance"], config=config, seed=seed, context=context
         ),
-    )
-
-
-@task(name="export", task_run_name="export {owner.avatar_id}", **OPTIONS)
-def export(work: StageWork, place: Place, owner: Avatar) -> dict[str, Any]:
-    """All results -> rigged, textured, animated model with previews and report."""
-    return execute(
-        work,
-        place,
-        owner,
-        lambda stage, inputs, config, context: stage.run(
+        "export": lambda stage, inputs, config, context: stage.run(
             inputs["texturing"],
             inputs["motion"],
             inputs["coarse_shape"],
-            dict(work.prompts),
+            dict(prompts),
             config=config,
-            seed=work.seed,
+            seed=seed,
             context=context,
             lineage=stage.Lineage(preset=work.preset, keys={**work.keys, "export": work.key}, timings=inputs.seconds),
         ),
-    )
+    }
+    return calls[work.stage]
 
 
-TASKS = {task_.name: task_ for task_ in (coarse_shape, implicit_init, candidate_poses, motion, texturing, export)}
+def compute(work: StageWork, place: Place, owner: Avatar) -> dict[str, Any]:
+    """Compute one stage of one avatar unless the store has it; see `execute`."""
+    return execute(work, place, owner, call_of(work))
+
+
+def _stage_task(stage: str) -> Task[..., dict[str, Any]]:
+    return task(name=stage, task_run_name=stage + " {owner.avatar_id}", cache_key_fn=cache_key, **OPTIONS)(compute)
+
+
+TASKS = {stage: _stage_task(stage) for stage in STAGES}
 """The tasks by stage."""

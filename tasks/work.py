@@ -98,6 +98,8 @@ class Avatar:
     extra: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     """Key of each stage's result."""
+    recipe: int = 0
+    """Which of its run's recipes (preset, body, encoder) it follows."""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object of the fields."""

@@ -1,7 +1,7 @@
 """What a run shows: progress bars on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,11 +25,11 @@ LINE_SECONDS = 15.0
 class Display:
     """Shows the progress of stages; a context manager, and the reporter of the tasks."""
 
-    def __init__(self, console: Console, works: Iterable[StageWork], order: dict[str, int], total: int) -> None:
-        """Show `works`, those that are left, for avatars that `order` numbers out of `total`."""
+    def __init__(self, console: Console, left: Mapping[str, int], total: int) -> None:
+        """Show the results that are `left`, by stage, for `total` avatars, numbered as they come."""
         self.console = console
-        self.estimate = Estimate(works)
-        self._order = order
+        self.estimate = Estimate(left)
+        self._numbers: dict[str, int] = {}
         self._total = total
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -60,6 +60,9 @@ class Display:
         if what != self._awaited and not self.console.is_terminal:
             self.console.print(f"{what} …", markup=False, highlight=False)
         self._awaited = what
+
+    def shard_started(self, shard: int, works: Sequence[StageWork]) -> None:
+        """Say nothing: the bars count results."""
 
     def stage_started(self, work: StageWork, owner: Avatar) -> None:
         """Show the start of a stage."""
@@ -95,7 +98,7 @@ class Display:
         return "" if seconds is None else f"about {clock(seconds)} left"
 
     def _print(self, owner: Avatar, text: str, style: str | None = None) -> None:
-        number = f"[{self._order.get(owner.avatar_id, 0)}/{self._total}]"
+        number = f"[{self._numbers.setdefault(owner.avatar_id, len(self._numbers) + 1)}/{self._total}]"
         self.console.print(f"{number} {owner.avatar_id}: {text}", style=style, markup=False, highlight=False)
 
     def _line(self, text: str) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from tasks.work import StageWork
 
@@ -22,8 +22,9 @@ LONG_SECONDS = 20.0
 class Estimate:
     """Time left, in terms of the stages still to compute."""
 
-    def __init__(self, works: Iterable[StageWork]) -> None:
-        self._left = Counter(work.stage for work in works)
+    def __init__(self, left: Mapping[str, int]) -> None:
+        """Take how many results are to be computed, by stage."""
+        self._left = Counter(left)
         self.count = sum(self._left.values())
         self.finished = 0
         self._measured: dict[str, list[float]] = {}

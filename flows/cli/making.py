@@ -3,13 +3,17 @@
 import re
 import shlex
 import sys
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from avatar_core.errors import CatalogError
 from flows.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, friendly, say_error
+
+if TYPE_CHECKING:
+    from flows.session import Request
 
 LibraryOption = Annotated[
     str,
@@ -31,6 +35,23 @@ EncoderOption = Annotated[
         "(openai/clip-vit-base-patch32), or clip:NAME of OpenAI's own package.",
     ),
 ]
+FLEET = "On a fleet"
+LIMITS = "When to stop, what to try again"
+PoolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pool",
+        help="Work pool whose workers make the avatars (`avatars deploy` prepares it). Default: this process.",
+        rich_help_panel=FLEET,
+    ),
+]
+QueueOption = Annotated[
+    str | None,
+    typer.Option("--queue", help="Work queue of the pool: urgent, scheduled or backfill.", rich_help_panel=FLEET),
+]
+WindowOption = Annotated[
+    int, typer.Option("--window", min=1, help="Shards submitted at a time.", rich_help_panel=FLEET)
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 
@@ -45,6 +66,35 @@ def run(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Make only the row with this id; may be given several times.")
     ] = None,
+    pool: PoolOption = None,
+    queue: QueueOption = None,
+    window: WindowOption = 8,
+    shard_size: Annotated[int, typer.Option(min=1, help="Avatars of one flow run.", rich_help_panel=FLEET)] = 1000,
+    micro_batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Avatars of one task; default: 1, 32 in large catalogs.", rich_help_panel=FLEET),
+    ] = None,
+    max_avatars: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many avatars.", rich_help_panel=LIMITS)
+    ] = None,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Stop after so many hours of computing, of all devices.", rich_help_panel=LIMITS),
+    ] = None,
+    failure_fraction: Annotated[
+        float,
+        typer.Option(min=0.001, max=1.0, help="Stop when more than this share fails (of 20).", rich_help_panel=LIMITS),
+    ] = 0.5,
+    max_attempts: Annotated[
+        int, typer.Option(min=1, help="Failed attempts before a row goes into quarantine.", rich_help_panel=LIMITS)
+    ] = 3,
+    min_score: Annotated[
+        float | None,
+        typer.Option(help="Least CLIP score; an avatar below it is made with other seeds.", rich_help_panel=LIMITS),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=20, help="Seeds tried for one below --min-score.", rich_help_panel=LIMITS)
+    ] = 3,
 ) -> None:
     """Make every avatar of a catalog.
 
@@ -63,11 +113,25 @@ def run(
 
         avatars run people.csv -l s3://bucket/people --preset standard --device cuda:1
 
+    On a fleet (after `avatars deploy`, with PREFECT_API_URL set):
+
+        avatars run people.csv -l s3://bucket/people --preset standard --pool gpu
+
     Exit status: 0 when every row is an avatar, 1 when some failed or were rejected, 2 for mistakes in the command
     or a file that is no catalog, 130 when stopped.
     """
+    from flows.options import Gate, RunOptions
     from flows.session import Request
 
+    options = RunOptions(
+        shard_size=shard_size,
+        micro_batch=micro_batch,
+        max_avatars=max_avatars,
+        max_gpu_hours=max_hours,
+        failure_fraction=failure_fraction,
+        max_attempts=max_attempts,
+        gate=None if min_score is None else Gate(minimum=min_score, attempts=seeds),
+    )
     request = Request(
         library=library,
         catalog=catalog,
@@ -76,8 +140,9 @@ def run(
         device=device,
         only=tuple(only or ()),
         limit=limit,
+        options=options,
     )
-    _make(request)
+    make_request(request, pool, queue, window)
 
 
 @friendly
@@ -114,16 +179,23 @@ def make(
     request = Request(
         library=library, catalog="avatars make", rows=(row,), preset=preset, encoder=encoder, device=device
     )
-    _make(request)
+    make_request(request)
 
 
-def _make(request: "object") -> None:
-    """Carry out a request on the screen, and exit with the status that says how it went."""
+def make_request(request: "Request", pool: str | None = None, queue: str | None = None, window: int = 8) -> None:
+    """Carry out a request on the screen, here or on a work pool, and exit with the status that says how it went."""
     from flows.cli.run_view import RunView
 
-    view = RunView(Console(soft_wrap=True), request)  # type: ignore[arg-type]
+    console = Console(soft_wrap=True)
     try:
-        status = view.run(command_line())
+        if pool is None:
+            status = RunView(console, request).run(command_line())
+        else:
+            from flows.cli.pool_view import run_on_pool
+            from flows.session import shared_library
+
+            shared = replace(request, library=shared_library(request.library))
+            status = run_on_pool(RunView(console, shared), pool, queue, window)
     except KeyboardInterrupt:
         say_error(f"Stopped. Nothing that was finished is lost; to go on:\n  {command_line()}")
         raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -13,16 +12,16 @@ from flows.cli.clock import STARTED
 from flows.cli.display import Display
 from flows.cli.estimate import clock
 from flows.cli.logs import log_to_file, quiet_prefect, quiet_transformers
+from flows.delivery import FOLDER as AVATARS_FOLDER
 from flows.delivery import delivered_uri
 from flows.lock import library_lock
+from flows.outcome import Outcome
 from tasks.measuring import lifetime_peak_mb
 from tasks.reporting import set_reporter
 from tasks.work import STAGES
 
-if TYPE_CHECKING:
-    from flows.generate import Outcome
-
 MAX_REJECTIONS = 50
+MAX_SHOWN = 50
 
 
 class RunView:
@@ -41,16 +40,23 @@ class RunView:
         session.check_catalog(self.request)
         with library_lock(self.request.library, command):
             log_to_file(session.log_path(self.request.library, run_id))
-            self.console.print("Reading and planning …", style="dim")
-            planned = session.prepare(self.request, run_id)
-            self._show_plan(planned)
-            outcome = self._carry_out(planned) if planned.left else None
-            return self._show_end(planned, outcome)
+            planned = self.plan(run_id)
+            self.show_plan(planned)
+            outcome = self._carry_out(planned) if planned.shards else Outcome()
+            return self.show_end(planned, outcome)
 
-    def _carry_out(self, planned: session.Session) -> "Outcome":
-        order = {avatar.avatar_id: number for number, avatar in enumerate(planned.plan.avatars, start=1)}
+    def plan(self, run_id: str) -> session.Session:
+        """Read and plan, saying so."""
+        with self.console.status("Reading and planning …") as status:
+            if not self.console.is_terminal:
+                self.console.print("Reading and planning …", style="dim")
+            return session.prepare(
+                self.request, run_id, lambda rows: status.update(f"Reading and planning … {rows:,} rows")
+            )
+
+    def _carry_out(self, planned: session.Session) -> Outcome:
         server = session.start_server(planned)
-        with Display(self.console, planned.left, order, len(order)) as display:
+        with Display(self.console, planned.left, planned.run.avatars) as display:
             display.preparing("loading models")
             quiet_transformers()
             session.load_session_models(planned)
@@ -61,41 +67,54 @@ class RunView:
             set_reporter(display)
             return session.carry_out(planned)
 
-    def _show_plan(self, planned: session.Session) -> None:
-        plan = planned.plan
-        if plan.rejected:
+    def show_plan(self, planned: session.Session) -> None:
+        """Say what is to be made, and which rows are not."""
+        counts = planned.run.counts
+        if planned.planned.rejected:
             self.console.print(rejection_table(planned))
-        if not plan.avatars:
+        if planned.planned.quarantined:
+            self.console.print(quarantine_table(planned))
+        if not counts.rows:
             return
-        unique = ", ".join(f"{plan.count(stage)} {stage}" for stage in STAGES)
-        left = len(planned.left)
-        self._say(f"{_count(len(plan.avatars), 'avatar')} ({planned.preset} preset, {planned.device}): {unique}.")
-        if left and left < len(plan.works):
-            self._say(f"{len(plan.works) - left} of {len(plan.works)} results are in the library; {left} to compute.")
+        unique = ", ".join(f"{counts.unique[stage]:,} {stage}" for stage in STAGES)
+        self._say(f"{_count(counts.rows, 'avatar')} ({planned.preset} preset, {planned.device}): {unique}.")
+        if counts.near_duplicates:
+            self._say(f"{_count(counts.near_duplicates, 'row')} nearly repeat others: the same words and seed.")
+        left, results = planned.left.total(), sum(counts.unique.values())
+        if counts.done:
+            self._say(f"{_count(counts.done, 'avatar')} done already, by the manifest.")
+        elif left and left < results:
+            self._say(f"{results - left} of {results} results are in the library; {left} to compute.")
 
-    def _show_end(self, planned: session.Session, outcome: "Outcome | None") -> int:
-        failed = outcome.failed if outcome is not None else {}
-        done = [avatar for avatar in planned.plan.avatars if avatar.avatar_id not in failed]
+    def show_end(self, planned: session.Session, outcome: Outcome) -> int:
+        """Say what came of it; return the exit status."""
+        counts = planned.run.counts
         location = open_location(self.request.library)
-        if failed:
-            self.console.print(self._failure_table(failed))
-        for avatar in done:
+        if outcome.failures:
+            self.console.print(self._failure_table(outcome.failures))
+        untried = planned.run.avatars - outcome.done - outcome.failed if outcome.stopped else 0
+        failed = outcome.failed + counts.quarantined
+        done = counts.rows - failed - untried
+        undone = {*outcome.failures, *planned.planned.quarantined}
+        shown = [name for name in planned.avatar_ids if name not in undone] if not outcome.stopped else []
+        for avatar_id in shown[:MAX_SHOWN]:
             self.console.print(
-                f"  {avatar.avatar_id}: {_shown(location, delivered_uri(avatar.avatar_id))}",
-                markup=False,
-                highlight=False,
+                f"  {avatar_id}: {_shown(location, delivered_uri(avatar_id))}", markup=False, highlight=False
             )
-        rejected = len(planned.plan.rejected)
-        counts = [f"{_count(len(done), 'avatar')} done"]
-        counts += [f"{len(failed)} failed"] if failed else []
-        counts += [f"{_count(rejected, 'row')} rejected"] if rejected else []
-        computed = outcome.computed if outcome is not None else 0
-        work = f"{_count(computed, 'result')} computed" if outcome is not None else "nothing to compute"
+        if done > MAX_SHOWN:
+            self._say(f"  … all in {_shown(location, AVATARS_FOLDER)}")
+        said = [f"{_count(done, 'avatar')} done"]
+        said += [f"{failed:,} failed"] if failed else []
+        said += [f"{_count(counts.rejected, 'row')} rejected"] if counts.rejected else []
+        said += [f"{_count(len(outcome.below_bar), 'avatar')} below the bar"] if outcome.below_bar else []
+        work = f"{_count(outcome.computed, 'result')} computed" if planned.shards else "nothing to compute"
         seconds = time.monotonic() - STARTED
-        self._say(f"{', '.join(counts)}; {work}; {clock(seconds)}, peak memory {lifetime_peak_mb() / 1024:.1f} GB.")
-        if failed:
+        self._say(f"{', '.join(said)}; {work}; {clock(seconds)}, peak memory {lifetime_peak_mb() / 1024:.1f} GB.")
+        if outcome.stopped:
+            self._say(f"The run stopped: {outcome.stopped}.")
+        if outcome.failed:
             self._say(f"Details of the failures: {planned.log_path}")
-        return 1 if failed or rejected else 0
+        return 1 if failed or untried or counts.rejected else 0
 
     def _failure_table(self, failed: dict) -> Table:
         table = Table("avatar", "stage", "reason", "what to do", title="Failed", title_justify="left")
@@ -111,13 +130,25 @@ class RunView:
 
 def rejection_table(planned: session.Session) -> Table:
     """Return the rejected rows of a plan with line, field, reason and remedy."""
-    rejected = planned.plan.rejected
+    rejected = planned.planned.rejected
     table = Table("line", "id", "field", "reason", "what to do", title="Rejected rows", title_justify="left")
     for row in rejected[:MAX_REJECTIONS]:
         table.add_row(str(row.line), row.id or "", row.field, row.reason, row.remedy)
     if len(rejected) > MAX_REJECTIONS:
-        rest = len(rejected) - MAX_REJECTIONS
+        rest = planned.run.counts.rejected - MAX_REJECTIONS
         table.add_row("…", "", "", f"{rest} more", "`avatars status --json` lists all of them.")
+    return table
+
+
+def quarantine_table(planned: session.Session) -> Table:
+    """Return the rows that were given up in earlier runs, with the reason."""
+    table = Table("avatar", "reason", "what to do", title="In quarantine", title_justify="left")
+    given_up = planned.planned.quarantined
+    remedy = f"avatars retry --library {planned.request.library}, with --new-seed to draw anew"
+    for avatar_id, reason in list(given_up.items())[:MAX_REJECTIONS]:
+        table.add_row(avatar_id, reason, remedy)
+    if planned.run.counts.quarantined > MAX_REJECTIONS:
+        table.add_row("…", f"{planned.run.counts.quarantined - MAX_REJECTIONS} more", "")
     return table
 
 
@@ -128,4 +159,4 @@ def _shown(location: object, relative: str) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from avatar_core.catalog import read_catalog
+from avatar_core.catalog import CatalogRow, read_catalog
 from avatar_core.storage import ArtifactRef, ArtifactStore
-from flows.plan import PlanOptions, plan_catalog
+from flows.plan import Planner, PlanOptions
 from tasks.models import load_models
 from tasks.publishing import manifest_writer
 from tasks.stages import TASKS
@@ -73,15 +73,16 @@ def _make(preset: str, bench: Workbench, stages: Sequence[str]) -> Iterator[Stag
     device = str(bench.context.device)
     load_models("anny", "bodyclip", device)
     rows = read_catalog(str(files("configs") / "catalogs" / CATALOG))
-    plan = plan_catalog(rows, PlanOptions(preset=preset), limit=1)
-    avatar = plan.avatars[0]
+    planner = Planner(PlanOptions(preset=preset))
+    avatar = planner.avatar(next(row for row in rows if isinstance(row, CatalogRow)))
+    works = planner.cooks[avatar.recipe].works(avatar)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         place = Place(library=str(Path(folder) / "library"), device=device, run_id="benchmark")
         store = ArtifactStore(place.library)
         with manifest_writer(place.library, place.run_id):
             for stage in stages:
                 began = bench.clock()
-                reference = TASKS[stage].fn(plan.works[avatar.keys[stage]], place, avatar)
+                reference = TASKS[stage].fn(works[stage], place, avatar)
                 taken = bench.clock() - began
                 meta = store.read_meta(ArtifactRef.from_json(reference))
                 yield StageCost(stage, float(meta["seconds"]), taken, float(meta["peak_mb"]))

@@ -15,7 +15,7 @@ ADA = Avatar("ada", 2, "tall", "red", "walking", 0, "draft")
 def shown(terminal: bool, act: object) -> str:
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=120, color_system=None)
-    with Display(console, [WORK], {"ada": 1}, total=1) as display:
+    with Display(console, {WORK.stage: 1}, total=1) as display:
         act(display)  # type: ignore[operator]
     return file.getvalue()
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from avatar_core.catalog import CatalogRow, RejectedRow
+from avatar_core.catalog import CatalogRow
 from avatar_core.errors import ConfigError
-from flows.plan import Plan, PlanOptions, plan_catalog
+from flows.plan import Plan, Planner, PlanOptions
 from tasks.digests import OPTIONAL, READS, stage_weights
 from tasks.work import STAGES
 
@@ -28,14 +28,19 @@ def row(name: str, **changes: object) -> CatalogRow:
     return CatalogRow(id=name, **{**values, **changes})  # type: ignore[arg-type]
 
 
+def plan_of(rows: list[CatalogRow], options: PlanOptions = OPTIONS) -> Plan:
+    planner = Planner(options)
+    return Plan.of([planner.avatar(one) for one in rows], planner.cooks)
+
+
 def differing(one: CatalogRow, other: CatalogRow, options: PlanOptions = OPTIONS) -> set[str]:
     """Return the stages whose keys differ between two rows."""
-    first, second = plan_catalog([one, other], options).avatars
+    first, second = plan_of([one, other], options).avatars
     return {stage for stage in STAGES if first.keys[stage] != second.keys[stage]}
 
 
 def test_equal_prompts_share_everything_whatever_their_ids() -> None:
-    plan = plan_catalog([row("ada"), row("ben", line=3)], OPTIONS)
+    plan = plan_of([row("ada"), row("ben", line=3)])
     assert plan.avatars[0].keys == plan.avatars[1].keys
     assert len(plan.works) == len(STAGES)
 
@@ -57,7 +62,7 @@ def test_a_difference_reaches_the_stages_that_depend_on_it(changes: dict, stages
 
 
 def test_works_come_after_what_they_read_and_say_what_they_were_made_from() -> None:
-    plan = plan_catalog([row("ada"), row("ben", motion="running")], OPTIONS)
+    plan = plan_of([row("ada"), row("ben", motion="running")])
     seen: set[str] = set()
     for key, work in plan.works.items():
         assert set(work.upstream.values()) <= seen
@@ -66,26 +71,9 @@ def test_works_come_after_what_they_read_and_say_what_they_were_made_from() -> N
     assert {**export.keys, "export": export.key} == plan.avatars[0].keys
 
 
-def test_a_plan_survives_its_file() -> None:
-    plan = plan_catalog([row("ada", tags=("x",), extra={"note": "y"}), row("ben", seed=3)], OPTIONS)
-    again = Plan.decode(plan.encode())
-    assert again.avatars == plan.avatars
-    assert again.works == plan.works
-
-
-def test_rows_can_be_chosen_and_limited() -> None:
-    rejected = RejectedRow(line=3, id="eve", field="seed", reason="no integer", remedy="give one", raw="")
-    rows = [row("ada"), rejected, row("ben"), row("cat")]
-    assert [avatar.avatar_id for avatar in plan_catalog(rows, OPTIONS, limit=2).avatars] == ["ada", "ben"]
-    chosen = plan_catalog(rows, OPTIONS, only=["cat"])
-    assert ([avatar.avatar_id for avatar in chosen.avatars], chosen.rejected) == (["cat"], [])
-    assert plan_catalog(rows, OPTIONS, only=["eve"]).rejected == [rejected]
-    assert plan_catalog(rows, OPTIONS).rejected == [rejected]
-
-
 def test_an_unknown_preset_is_an_error_of_the_command() -> None:
     with pytest.raises(ConfigError, match="drafd"):
-        plan_catalog([row("ada")], PlanOptions(preset="drafd"))
+        Planner(PlanOptions(preset="drafd"))
 
 
 def test_keys_go_by_the_weights_that_a_stage_reads() -> None:

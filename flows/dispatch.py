@@ -1,0 +1,150 @@
+"""Spreading a run's shards over a work pool: a bounded window of flow runs, resubmitted when workers die.
+
+Runs wherever it may wait, on a CPU: a dispatcher that held a GPU slot would wait for itself.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
+
+from avatar_core.errors import ConfigError
+from flows.limits import Limits, ask_to_stop, asked_to_stop
+from flows.outcome import Outcome, read_outcome
+from flows.run_plan import RunPlan
+from flows.run_progress import OnProgress, Pool, RunProgress
+
+logger = logging.getLogger(__name__)
+
+SHARD_DEPLOYMENT = "generate-shard/{pool}"
+"""Deployments are named by the pool that they run on."""
+POLL_SECONDS = 2.0
+SHARD_ATTEMPTS = 5
+"""How often a shard is submitted before the run gives it up; what its earlier attempts finished is kept."""
+
+
+@dataclass
+class _Submitted:
+    """A shard whose flow run has been created."""
+
+    shard: int
+    attempt: int
+    flow_run: UUID
+
+
+class Dispatcher:
+    """Carries out the shards of one run on a pool."""
+
+    def __init__(
+        self,
+        run: RunPlan,
+        pool: Pool,
+        client: SyncPrefectClient,
+        *,
+        shards: Sequence[int] | None = None,
+        on_progress: OnProgress | None = None,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Take the run's `shards` (default: all). Raises ConfigError where the pool has no deployment of the flow."""
+        self.run_plan, self.pool, self.client = run, pool, client
+        self.on_progress, self.wait = on_progress, wait
+        self.limits = Limits(run.options)
+        self.shards = range(len(run.shards)) if shards is None else shards
+        self.progress = RunProgress(waiting=len(self.shards))
+        self.deployment = self._find_deployment()
+        self._stop_asked = False
+
+    def _find_deployment(self) -> UUID:
+        name = SHARD_DEPLOYMENT.format(pool=self.pool.name)
+        try:
+            return self.client.read_deployment_by_name(name).id
+        except ObjectNotFound:
+            raise ConfigError(
+                f"Prefect knows no deployment {name!r}: run `avatars deploy --pool {self.pool.name}` first, "
+                "on a machine that has this release."
+            ) from None
+
+    def carry_out(self) -> Outcome:
+        """Submit all shards within the window and wait for their ends; return what they add up to."""
+        waiting = deque((shard, 1) for shard in self.shards)
+        submitted: list[_Submitted] = []
+        while waiting or submitted:
+            self._check_limits()
+            if self.progress.total.stopped:
+                waiting.clear()
+            while waiting and len(submitted) < self.pool.window:
+                submitted.append(self._submit(*waiting.popleft()))
+            submitted = self._collect(submitted, waiting)
+            self._tell(len(waiting), submitted)
+            if submitted:
+                self.wait(POLL_SECONDS)
+        return self.progress.total
+
+    def _check_limits(self) -> None:
+        total = self.progress.total
+        reason = asked_to_stop(self.run_plan.library, self.run_plan.run_id) or self.limits.reason_to_stop(total)
+        if reason:
+            total.stopped = reason
+            if not self._stop_asked:
+                self._stop_asked = True
+                ask_to_stop(self.run_plan.library, self.run_plan.run_id, reason)
+
+    def _submit(self, shard: int, attempt: int) -> _Submitted:
+        run = self.run_plan
+        flow_run = self.client.create_flow_run_from_deployment(
+            self.deployment,
+            name=f"{run.run_id} shard {shard}",
+            parameters={
+                "library": run.library, "run_id": run.run_id, "shard": shard, "device": self.pool.device
+            },
+            idempotency_key=f"{run.run_id}:{shard}:{attempt}",
+            work_queue_name=self.pool.queue,
+            tags=["avatar-foundry", run.run_id],
+        )  # fmt: skip
+        return _Submitted(shard, attempt, flow_run.id)
+
+    def _collect(self, submitted: list[_Submitted], waiting: deque[tuple[int, int]]) -> list[_Submitted]:
+        """Take in what has ended; return what has not."""
+        going, running = [], 0
+        for one in submitted:
+            state = self.client.read_flow_run(one.flow_run).state
+            if state is None or not state.is_final():
+                going.append(one)
+                running += state is not None and state.type == StateType.RUNNING
+            elif state.is_completed():
+                self.progress.total.add(read_outcome(self.run_plan.library, self.run_plan.run_id, one.shard))
+                self.progress.ended += 1
+            elif self.progress.total.stopped:
+                self.progress.ended += 1
+            else:
+                self._resubmit(one, f"{state.name}: {state.message}", waiting)
+        self.progress.running = running
+        return going
+
+    def _resubmit(self, one: _Submitted, reason: str, waiting: deque[tuple[int, int]]) -> None:
+        if one.attempt >= SHARD_ATTEMPTS:
+            logger.error("Shard %d is given up after %d attempts (%s)", one.shard, one.attempt, reason)
+            self.progress.lost.append(one.shard)
+            self.progress.total.failed += self.run_plan.shards[one.shard]
+            return
+        logger.warning("Shard %d is submitted again (%s)", one.shard, reason)
+        waiting.append((one.shard, one.attempt + 1))
+
+    def _tell(self, waiting: int, submitted: list[_Submitted]) -> None:
+        self.progress.waiting, self.progress.submitted = waiting, len(submitted)
+        if self.on_progress is not None:
+            self.on_progress(self.progress)
+
+
+def dispatch(
+    run: RunPlan, pool: Pool, *, shards: Sequence[int] | None = None, on_progress: OnProgress | None = None
+) -> Outcome:
+    """Carry out a run's shards on a pool of the server that Prefect is configured for; see Dispatcher."""
+    with get_client(sync_client=True) as client:
+        return Dispatcher(run, pool, client, shards=shards, on_progress=on_progress).carry_out()
