@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the catalog needs torch for its seeds, reading a manifest d
     from avatar_core.catalog import CatalogRow, RejectedRow
 
 MAX_MESSAGE = 4000
+MAX_ATTEMPT = 2**15 - 1
 
 _STAGE = re.compile(r"[a-z][a-z0-9_]*")
 _TEXTS = (
@@ -26,6 +27,8 @@ _TEXTS = (
     "body",
     "uri",
     "sha256",
+    "device",
+    "host",
     "error_kind",
     "error_field",
     "error_message",
@@ -37,7 +40,7 @@ _TEXTS = (
 class ManifestRecord:
     """One entry; the writer adds the run, the time and the order. The schema documents units.
 
-    Raises ManifestError for an unknown status, a stage that is no identifier or an empty id.
+    Raises ManifestError for an unknown status, a stage that is no identifier, an empty id or an attempt out of range.
     """
 
     avatar_id: str
@@ -60,6 +63,9 @@ class ManifestRecord:
     seconds: float | None = None
     peak_mb: float | None = None
     score: float | None = None
+    attempt: int | None = None
+    device: str | None = None
+    host: str | None = None
     error_kind: str | None = None
     error_field: str | None = None
     error_message: str | None = None
@@ -73,6 +79,8 @@ class ManifestRecord:
             raise ManifestError(f"{self.avatar_id}: status {self.status!r} is none of {', '.join(STATUSES)}.")
         if not _STAGE.fullmatch(self.stage):
             raise ManifestError(f"{self.avatar_id}: {self.stage!r} is no stage name.")
+        if self.attempt is not None and not 1 <= self.attempt <= MAX_ATTEMPT:
+            raise ManifestError(f"{self.avatar_id}: attempt {self.attempt} is not between 1 and {MAX_ATTEMPT}.")
 
     @classmethod
     def accepted(cls, row: "CatalogRow", *, catalog: str, seed: int, **others: Any) -> "ManifestRecord":

@@ -2,8 +2,11 @@
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
-"""Raised when a column is added; columns are never removed, renamed or given another meaning."""
+SCHEMA_VERSION = 2
+"""Raised when a column or a status is added; columns are never removed, renamed or given another meaning.
+
+Version 2 added attempt, device, host and the status `quarantined`; files of version 1 read as nulls there.
+"""
 
 CATALOG_STAGE = "catalog"
 """Stage of the records that say what a catalog's rows were: accepted or rejected."""
@@ -21,10 +24,18 @@ STAGES = (
     EXPORT_STAGE,
 )
 
-STATUSES = ("accepted", "rejected", "read", "running", "done", "cached", "failed", "skipped")
-"""accepted, rejected: of a row; read: of a catalog as a whole; the others: of a stage."""
+STATUSES = ("accepted", "rejected", "read", "running", "done", "cached", "failed", "skipped", "quarantined")
+"""accepted, rejected: of a row; read: of a catalog as a whole; the others: of a stage.
+
+quarantined: failed so often that it is not tried again by itself.
+"""
 
 FINISHED_STATUSES = ("done", "cached")
+
+FAILED_STATUSES = ("failed", "quarantined")
+
+ATTEMPT_STATUSES = ("done", *FAILED_STATUSES)
+"""How an attempt at computing a stage ends; the other statuses of stages say that there was none, or not yet."""
 
 _NEVER_NULL = ("avatar_id", "stage", "status", "run_id", "recorded_at", "sequence", "schema_version")
 
@@ -52,6 +63,9 @@ SCHEMA = pa.schema(
             "seconds": pa.float64(),
             "peak_mb": pa.float64(),
             "score": pa.float64(),
+            "attempt": pa.int16(),
+            "device": pa.string(),
+            "host": pa.string(),
             "error_kind": pa.string(),
             "error_field": pa.string(),
             "error_message": pa.string(),
@@ -64,5 +78,6 @@ SCHEMA = pa.schema(
     ]
 )
 """Units: line from 1; bytes; seconds of wall time; peak_mb in MiB; recorded_at in UTC; extra is a JSON
-object.
+object. attempt: number of this attempt at computing this key for this avatar, from 1. device: `cpu`, `cuda:0` or a
+device's name. host: name of the machine.
 """

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
@@ -46,6 +47,7 @@ class ManifestWriter:
         self._flush_seconds = flush_seconds
         self._lock = threading.RLock()
         self._rows: list[dict[str, Any]] = []
+        self._unwritten: deque[tuple[str, pa.Table]] = deque()
         self._oldest = 0.0
         self._sequence = 0
         self._last_time = 0
@@ -59,26 +61,44 @@ class ManifestWriter:
             for record in batch:
                 self._add(record)
             waited = time.monotonic() - self._oldest
-            if self._rows and (len(self._rows) >= self._flush_rows or waited >= self._flush_seconds):
+            if self.held and (len(self._rows) >= self._flush_rows or waited >= self._flush_seconds):
                 self.flush()
+
+    @property
+    def held(self) -> int:
+        """Number of records that are not written yet."""
+        with self._lock:
+            return len(self._rows) + sum(table.num_rows for _, table in self._unwritten)
 
     def flush(self) -> str | None:
         """Write what is held as one part and return its name, or None if nothing is held.
 
-        Raises ManifestError if it cannot be written; the records are then still held.
+        Raises ManifestError if it cannot be written; the records are then still held. A part whose writing failed is
+        written again under its name and as it was: its first writing may have succeeded without our hearing of it,
+        and a compaction may have read it.
         """
         with self._lock:
-            if not self._rows:
-                return None
-            name = part_name(self.run_id)
+            name = self._write_unwritten()
+            if self._rows:
+                table = pa.Table.from_pylist(self._rows, schema=SCHEMA)
+                self._unwritten.append((part_name(self.run_id), table))
+                self._rows = []
+                name = self._write_unwritten()
+            return name
+
+    def _write_unwritten(self) -> str | None:
+        name = None
+        while self._unwritten:
+            name, table = self._unwritten[0]
             try:
-                write_table(self._folder, name, pa.Table.from_pylist(self._rows, schema=SCHEMA))
+                write_table(self._folder, name, table)
             except OSError as error:
                 raise ManifestError(
-                    f"{self._folder.url} cannot be written: {error}. Check free space and permissions."
+                    f"{self._folder.url} cannot be written: {error}. Check free space and permissions; "
+                    f"{self.held} records wait for the next attempt."
                 ) from error
-            self._rows = []
-            return name
+            self._unwritten.popleft()
+        return name
 
     def __enter__(self) -> "ManifestWriter":
         """Return the writer."""
@@ -91,7 +111,7 @@ class ManifestWriter:
         self.flush()
 
     def _add(self, record: ManifestRecord) -> None:
-        if not self._rows:
+        if not self.held:
             self._oldest = time.monotonic()
         # Strictly increasing within the writer, also when the clock is set back.
         self._last_time = max(self._last_time + 1, time.time_ns() // 1000)
