@@ -3,6 +3,7 @@
 import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ def pieces(view: View, rows: int = ROWS_PER_PIECE) -> list[Piece]:
         cuts = group_starts(counts[start:end], rows)
         bounds = [lower, *(ids[start + cut].as_py() for cut in cuts[1:]), upper]
         sums = np.add.reduceat(counts[start:end], cuts) if len(cuts) else [0]
-        found += [Piece(*bounds[i : i + 2], item, int(total)) for i, total in enumerate(sums)]
+        found += [Piece(*between, item, int(total)) for between, total in zip(pairwise(bounds), sums, strict=True)]
     return found
 
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from avatar_core.errors import ManifestError
-from avatar_core.manifest.layout import TIME_FORMAT, parse_time
+from avatar_core.manifest.layout import TIME_FORMAT, compacted_time, parse_time
 from avatar_core.storage.location import Location
 
 CURRENT_NAME = "_CURRENT.json"
@@ -127,20 +127,29 @@ def exclusive(folder: Location) -> Iterator[None]:
 
 
 def _parse(data: Mapping[str, Any], content: bytes) -> Current:
-    covered = {name: parse_time(since) for name, since in data["covered"].items()}
-    if data["format"] == _FORMAT_WITHOUT_SLICES:
-        return Current((), tuple(data["snapshots"]), covered, content)
-    if data["format"] != _FORMAT:
+    if isinstance(data["format"], int) and data["format"] > _FORMAT:
         raise ManifestError(
-            f"{CURRENT_NAME} was written by a newer version (format {data['format']!r}, this one knows {_FORMAT}): "
+            f"{CURRENT_NAME} was written by a newer version (format {data['format']}, this one knows {_FORMAT}): "
             "upgrade avatar-foundry."
         )
-    slices = tuple(
-        Slice(**{**item, "totals": tuple(Total(*values) for values in item["totals"])}) for item in data["slices"]
-    )
+    covered = {name: parse_time(since) for name, since in data["covered"].items()}
+    if data["format"] == _FORMAT_WITHOUT_SLICES:
+        current = Current((), tuple(data["snapshots"]), covered, content)
+    elif data["format"] == _FORMAT:
+        current = Current(tuple(_parse_slice(item) for item in data["slices"]), (), covered, content)
+    else:
+        raise ValueError(f"format {data['format']!r} is unknown")
+    for name in current.names:
+        if compacted_time(name) is None:
+            raise ValueError(f"{name!r} is no file of a compaction")
+    slices = current.slices
     if slices and (slices[0].first != "" or any(a.first >= b.first for a, b in pairwise(slices))):
         raise ValueError("its slices are out of order")
-    return Current(slices, (), covered, content)
+    return current
+
+
+def _parse_slice(item: Mapping[str, Any]) -> Slice:
+    return Slice(**{**item, "totals": tuple(Total(*values) for values in item["totals"])})
 
 
 def _dump(current: Current) -> bytes:
