@@ -136,13 +136,16 @@ def _successor(view: View, slices: tuple[Slice, ...], replaced: set[str]) -> Cur
     return Current(slices, (), covered)
 
 
-def _discard(folder: Location, names: list[str]) -> None:
-    """Delete files that no pointer names; a failure leaves them to a later compaction."""
+def _discard(folder: Location, names: list[str]) -> int:
+    """Delete files that do not count, and return how many; what cannot be deleted is left to a later compaction."""
+    deleted = 0
     for name in names:
         try:
             folder.remove(name)
+            deleted += 1
         except OSError as error:
             logger.warning("%s/%s is left behind for now: %s", folder.url, name, error)
+    return deleted
 
 
 def _delete_replaced(folder: Location, grace_seconds: float) -> int:
@@ -150,12 +153,10 @@ def _delete_replaced(folder: Location, grace_seconds: float) -> int:
     if not folder.files():
         return 0
     with exclusive(folder):
-        names = list(_replaced(folder, read_current(folder), grace_seconds))
-        for name in names:
-            folder.remove(name)
+        deleted = _discard(folder, list(_replaced(folder, read_current(folder), grace_seconds)))
     if folder.is_local:
         remove_stale(folder.path(), max(grace_seconds, GRACE_SECONDS))
-    return len(names)
+    return deleted
 
 
 def _replaced(folder: Location, current: Current, grace_seconds: float) -> Iterator[str]:

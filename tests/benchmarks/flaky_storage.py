@@ -13,8 +13,8 @@ import fsspec
 from fsspec.spec import AbstractFileSystem
 
 PROTOCOL = "flaky"
-OPENING = 0.05
-"""Of the error rate, what falls on opening a file for reading, of which one call of the manifest makes hundreds."""
+OPENING = 0.001
+"""Of the error rate, what falls on opening a file for reading, of which one call of the manifest makes thousands."""
 
 
 class FlakyFileSystem(AbstractFileSystem):

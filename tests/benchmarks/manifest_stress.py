@@ -2,20 +2,23 @@
 
 Writers tell how far they are only after a flush succeeded; a reader notes that first and must then find every record
 up to there, none twice, no gap, and no older record in place of a newer one. Each of them is a process of its own, one
-writer's clock is an hour behind, and on local storage one compaction's clock is an hour ahead.
+writer's clock is an hour behind, and on local storage one compaction's clock is an hour ahead. Now and then writers
+wait until something was compacted and read, so that slow compactions and readings get their share.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import multiprocessing
 import random
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -48,7 +51,39 @@ class Trial:
     """New avatars a flush; the head's record comes on top."""
     error_rate: float
     grace_seconds: float
+    rounds: int
+    """As often writers wait for another compaction and another reading."""
     seed: int
+
+
+class Progress:
+    """What the processes know of one another."""
+
+    def __init__(self, context: Any, writers: int) -> None:
+        self.written = context.Array("l", writers)
+        """Flushes that each writer has surely made."""
+        self.over = context.Event()
+        """Whether all writers have ended."""
+        self.said = context.Queue()
+        self._changed = context.Condition()
+        self._done = context.Array("l", 2)
+
+    def count(self, kind: int) -> None:
+        """Tell of a compaction that published (0) or a reading (1)."""
+        with self._changed:
+            self._done[kind] += 1
+            self._changed.notify_all()
+
+    def wait(self, least: int) -> None:
+        """Wait until there were so many of either, or all is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: min(self._done) >= least or self.over.is_set())
+
+    def end(self) -> None:
+        """Let everybody come to an end."""
+        with self._changed:
+            self.over.set()
+            self._changed.notify_all()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flaky = options.storage == PROTOCOL
         library = f"{PROTOCOL}://{folder}/library" if flaky else f"{folder}/library"
         rate = options.error_rate if flaky else 0.0
-        trial = Trial(library, options.flushes, options.rows, rate, options.grace, options.seed)
+        trial = Trial(library, options.flushes, options.rows, rate, options.grace, options.rounds, options.seed)
         result = run(trial, options.writers, options.compactors, options.readers)
     text = json.dumps({"settings": {**vars(options), "out": None}, **result}, indent=1)
     print(text)
@@ -70,28 +105,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(trial: Trial, writers: int, compactors: int, readers: int) -> dict[str, Any]:
     """Let all work at once and return what they say, and whether the manifest is whole afterwards."""
     context = multiprocessing.get_context("spawn")
-    written, over, said = context.Array("l", writers), context.Event(), context.Queue()
-    shared = (trial, written, over, said)
+    progress = Progress(context, writers)
+    workers = {_write: writers, _compact: compactors, _read: readers}
     begun = time.perf_counter()
-    writing = [context.Process(target=_write, args=(*shared, number)) for number in range(writers)]
-    others = [
-        context.Process(target=act, args=(*shared, number))
-        for act, count in ((_compact, compactors), (_read, readers))
-        for number in range(count)
-    ]
-    for process in (*writing, *others):
+    tasks = [(act, number) for act, count in workers.items() for number in range(count)]
+    processes = [context.Process(target=_work, args=(*task, trial, progress), daemon=True) for task in tasks]
+    for process in processes:
         process.start()
-    reports = [said.get() for _ in writing]
-    over.set()
-    reports += [said.get() for _ in others]
-    for process in (*writing, *others):
+    reports: list[dict[str, Any]] = []
+    while sum("flushes" in report["counts"] for report in reports) < writers:
+        reports.append(progress.said.get())
+        if reports[-1]["problems"]:
+            break
+    progress.end()
+    reports += [progress.said.get() for _ in range(len(processes) - len(reports))]
+    for process in processes:
         process.join()
     seconds = time.perf_counter() - begun
     problems = [problem for report in reports for problem in report["problems"]]
     compact(trial.library, grace_seconds=0)
     problems += check(trial.library, [trial.flushes] * writers, trial.rows)
     return {
-        "whole": not problems and all(process.exitcode == 0 for process in (*writing, *others)),
+        "whole": not problems,
         "problems": problems[:20],
         "seconds": round(seconds, 1),
         "records": read_latest(trial.library, columns=["avatar_id"]).num_rows,
@@ -129,7 +164,16 @@ def check(library: str, flushed: Sequence[int], rows: int) -> list[str]:
     return problems
 
 
-def _write(trial: Trial, written: Any, over: Any, said: Any, number: int) -> None:
+def _work(act: Callable[..., dict[str, Any]], number: int, trial: Trial, progress: Progress) -> None:
+    """Report what `act` reports, or why it could not."""
+    try:
+        report = act(trial, progress, number)
+    except Exception:
+        report = {"problems": [traceback.format_exc()], "counts": {}}
+    progress.said.put(report)
+
+
+def _write(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
     _inject(trial, number)
     if number == 0:
         true_time = time.time_ns
@@ -137,6 +181,7 @@ def _write(trial: Trial, written: Any, over: Any, said: Any, number: int) -> Non
     writer = ManifestWriter(trial.library, f"run-{number % 2}")
     failures = 0
     for flush in range(trial.flushes):
+        progress.wait(flush * trial.rounds // trial.flushes)
         for row in range(trial.rows):
             writer.append(ManifestRecord(_avatar(number, flush * trial.rows + row), "motion", "done", key=f"{flush}"))
         writer.append(ManifestRecord(f"w{number}-{HEAD}", "motion", "done", key="k", line=flush + 1))
@@ -145,17 +190,18 @@ def _write(trial: Trial, written: Any, over: Any, said: Any, number: int) -> Non
                 writer.flush()
             except ManifestError:
                 failures += 1
-        written[number] = flush + 1
+        progress.written[number] = flush + 1
     counts = {"flushes": trial.flushes, "failed flushes": failures, "injected errors": FlakyFileSystem.errors}
-    said.put({"problems": [], "counts": counts})
+    return {"problems": [], "counts": counts}
 
 
-def _compact(trial: Trial, written: Any, over: Any, said: Any, number: int) -> None:
+def _compact(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
+    logging.getLogger("avatar_core").setLevel(logging.ERROR)  # what cannot be deleted now is no news here
     _inject(trial, 1000 + number)
     if number == 1 and not trial.library.startswith(PROTOCOL):
         compaction.datetime = _FastClock
     counts: Counter[str] = Counter()
-    while not over.is_set() or not counts.keys() - {"failed compactions"}:
+    while not progress.over.is_set():
         try:
             done = compact(trial.library, grace_seconds=trial.grace_seconds, rows_per_file=5000)
         except ManifestError:
@@ -163,23 +209,26 @@ def _compact(trial: Trial, written: Any, over: Any, said: Any, number: int) -> N
             continue
         counts["compactions that published" if done.merged_files else "compactions that did not"] += 1
         counts["deleted files"] += done.deleted_files
-    said.put({"problems": [], "counts": counts | {"injected errors": FlakyFileSystem.errors}})
+        if done.merged_files:
+            progress.count(0)
+    return {"problems": [], "counts": counts | {"injected errors": FlakyFileSystem.errors}}
 
 
-def _read(trial: Trial, written: Any, over: Any, said: Any, number: int) -> None:
+def _read(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
     _inject(trial, 2000 + number)
     counts: Counter[str] = Counter()
     problems: list[str] = []
-    while not over.is_set() or not counts["readings"]:
-        flushed = list(written)
+    while not progress.over.is_set():
+        flushed = list(progress.written)
         try:
             problems += check(trial.library, flushed, trial.rows)
             counts["readings"] += 1
+            progress.count(1)
         except ManifestError as error:
             counts["failed readings"] += 1
             if "injected" not in str(error) and not trial.error_rate:
                 problems.append(str(error))
-    said.put({"problems": problems, "counts": counts | {"injected errors": FlakyFileSystem.errors}})
+    return {"problems": problems, "counts": counts | {"injected errors": FlakyFileSystem.errors}}
 
 
 def _inject(trial: Trial, number: int) -> None:
@@ -214,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--compactors", type=int, default=2, help="processes that compact all the while (default: %(default)s)")
     add("--readers", type=int, default=2, help="processes that read all the while (default: %(default)s)")
     add("--error-rate", type=float, default=0.1, help="of the flaky storage's operations (default: %(default)s)")
+    add("--rounds", type=int, default=20, help="times that writers wait for the others (default: %(default)s)")
     add("--grace", type=float, default=2.0, help="seconds that replaced files stay (default: %(default)s)")
     add("--storage", choices=[PROTOCOL, "local"], default=PROTOCOL, help="default: %(default)s")
     add("--seed", type=int, default=0, help="of the injected errors (default: %(default)s)")

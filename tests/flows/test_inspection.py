@@ -38,7 +38,8 @@ def test_the_report_counts_and_lists_everything(library: str, capsys: pytest.Cap
     assert report["seconds"] == 2.0 * MAX_ROWS + 0.5
     assert len(report["avatars"]) == MAX_ROWS + 2
     states = {row["avatar_id"]: row for row in report["avatars"]}
-    assert (states["ada"]["state"], states["ada"]["error_message"], states["ada"]["remedy"]) == ("failed", "no", "retry")
+    ada = states["ada"]
+    assert (ada["state"], ada["error_message"], ada["remedy"]) == ("failed", "no", "retry")
     assert states["ben"]["state"] == "unfinished"
     (rejected,) = report["rejected"]
     assert rejected == {
