@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from avatar_core.catalog import CatalogRow, RejectedRow
-from avatar_core.manifest import ManifestRecord, ManifestWriter, failed_avatars, read_latest, rejections
+from avatar_core.manifest import ManifestRecord, ManifestWriter, read_latest, read_states, rejections
 from avatar_core.manifest.schema import CATALOG_STAGE, EXPORT_STAGE, FINISHED_STATUSES
 from avatar_core.storage import open_location
 from flows.options import RunOptions
@@ -237,7 +237,8 @@ class History:
 
 def _given_up(library: str, max_attempts: int) -> dict[str, list[tuple[str, str, str]]]:
     """Return (stage, key, reason) of what failed too often, by avatar id."""
-    suspects = failed_avatars(library)
+    states = read_states(library, columns=("avatar_id", "state"))
+    suspects = states.filter(pc.equal(states["state"], "failed"))["avatar_id"].to_pylist()
     if not suspects:
         return {}
     columns = ("avatar_id", "stage", "key", "status", "attempt", "error_message")

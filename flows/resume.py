@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from avatar_core.manifest import read_latest
+from avatar_core.manifest import attempts, read_latest
 from avatar_core.manifest.schema import FINISHED_STATUSES
 from avatar_core.storage import ArtifactRef, ArtifactStore
 from avatar_core.storage.store import Verify
@@ -46,14 +46,13 @@ Identity = tuple[str, str, str]
 
 
 def recorded_results(plan: Plan, library: str) -> tuple[set[Identity], dict[Identity, int]]:
-    """Return what the manifest has as finished for the plan's avatars, and how often what is not finished failed."""
+    """Return what the manifest has as finished for the plan's avatars, and how often each result was tried."""
     ids = [avatar.avatar_id for avatar in plan.avatars]
-    columns = ("avatar_id", "stage", "key", "status", "attempt")
-    rows = read_latest(library, columns=columns, avatar_ids=ids).to_pylist()
-    identities = [(row["avatar_id"], row["stage"], row["key"]) for row in rows]
-    finished = {one for one, row in zip(identities, rows) if row["status"] in FINISHED_STATUSES}
-    failed = {one: row["attempt"] or 1 for one, row in zip(identities, rows) if row["status"] == "failed"}
-    return finished, failed
+    rows = read_latest(library, columns=("avatar_id", "stage", "key", "status"), avatar_ids=ids).to_pylist()
+    finished = {
+        (row["avatar_id"], row["stage"], row["key"]) for row in rows if row["status"] in FINISHED_STATUSES
+    }
+    return finished, attempts(library, ids)
 
 
 def undelivered(plan: Plan, store: ArtifactStore, finished: dict[str, ArtifactRef]) -> list[str]:

@@ -1,6 +1,7 @@
 """Manifest rows of stages: written after the artifact is in the store and before the task returns."""
 
 import functools
+import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ def publish_result(
     place: Place, work: StageWork, owner: Avatar, ref: ArtifactRef, meta: Mapping[str, Any], *, computed: bool
 ) -> None:
     """Record at once that a stage has its artifact: computed by this run, or there already."""
-    costs = {"seconds": meta.get("seconds"), "peak_mb": meta.get("peak_mb")} if computed else {}
+    costs = {"seconds": meta.get("seconds"), "peak_mb": meta.get("peak_mb"), **_where(place)} if computed else {}
     record = ManifestRecord.of_artifact(
         owner.avatar_id,
         "done" if computed else "cached",
@@ -43,7 +44,11 @@ def publish_shared(place: Place, work: StageWork, avatar: Avatar, ref: ArtifactR
 def publish_failure(
     place: Place, work: StageWork, avatar: Avatar, failure: Failure, *, attempt: int | None = None
 ) -> None:
-    """Record at once that a stage of an avatar failed, or was skipped because an earlier one did."""
+    """Record at once that a stage of an avatar failed, or was skipped because an earlier one did.
+
+    `attempt` is the number of this attempt at the stage's key, from 1; None where it is unknown.
+    """
+    tried: dict[str, Any] = {} if failure.skipped else {"attempt": attempt, **_where(place)}
     record = ManifestRecord(
         avatar_id=avatar.avatar_id,
         stage=work.stage,
@@ -52,12 +57,17 @@ def publish_failure(
         error_kind=failure.kind,
         error_message=failure.message,
         remedy=failure.remedy,
-        attempt=attempt,
+        **tried,
         **_row(work, avatar),
     )
     writer = manifest_writer(place.library, place.run_id)
     writer.append(record)
     writer.flush()
+
+
+def _where(place: Place) -> dict[str, str]:
+    """Return the columns that say where a stage was computed."""
+    return {"device": place.device, "host": platform.node()}
 
 
 def _row(work: StageWork, avatar: Avatar) -> dict[str, Any]:

@@ -1,8 +1,12 @@
 """The manifest: what became of every avatar in every stage, as append-only Parquet."""
 
+from avatar_core.manifest.attempts import attempts
 from avatar_core.manifest.compaction import Compaction, compact
-from avatar_core.manifest.reader import failed_avatars, read_history, read_latest
+from avatar_core.manifest.costs import cost, read_costs, roll_up
+from avatar_core.manifest.overview import Summary, read_states, read_summary
+from avatar_core.manifest.reader import read_history, read_latest
 from avatar_core.manifest.records import ManifestRecord
+from avatar_core.manifest.references import References, references
 from avatar_core.manifest.schema import SCHEMA, SCHEMA_VERSION, STAGES, STATUSES
 from avatar_core.manifest.states import (
     STATE_COLUMNS,
@@ -22,12 +26,20 @@ __all__ = [
     "Compaction",
     "ManifestRecord",
     "ManifestWriter",
+    "References",
+    "Summary",
+    "attempts",
     "avatar_states",
     "compact",
-    "failed_avatars",
+    "cost",
+    "read_costs",
     "read_history",
     "read_latest",
+    "read_states",
+    "read_summary",
+    "references",
     "rejections",
+    "roll_up",
     "state_counts",
     "status_counts",
 ]

@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from avatar_core.manifest.latest import codes, microseconds
-from avatar_core.manifest.schema import CATALOG_STAGE, EXPORT_STAGE, FINISHED_STATUSES
+from avatar_core.manifest.latest import codes, microseconds, ranks
+from avatar_core.manifest.pointer import Total
+from avatar_core.manifest.schema import CATALOG_STAGE, EXPORT_STAGE, FAILED_STATUSES, FINISHED_STATUSES
 
 STATE_COLUMNS = (
     "avatar_id",
@@ -21,6 +22,24 @@ STATE_COLUMNS = (
 )
 """The columns that `avatar_states` needs: pass them to `read_latest` to read no more than that."""
 
+STATES_SCHEMA = pa.schema(
+    {
+        "avatar_id": pa.string(),
+        "catalog": pa.string(),
+        "line": pa.int64(),
+        "state": pa.string(),
+        "stage": pa.string(),
+        "stages_done": pa.int64(),
+        "seconds": pa.float64(),
+        "error_stage": pa.string(),
+        "error_kind": pa.string(),
+        "error_message": pa.string(),
+        "remedy": pa.string(),
+        "updated_at": pa.timestamp("us", tz="UTC"),
+    }
+)
+"""The columns that `avatar_states` returns."""
+
 _NEVER = np.iinfo(np.int64).min
 
 
@@ -29,6 +48,7 @@ def avatar_states(latest: pa.Table) -> pa.Table:
 
     Columns: avatar_id, catalog, line, state, stage (of its latest record), stages_done, seconds (of all
     stages), error_stage, error_kind, error_message, remedy (of its latest failure, if it failed), updated_at.
+    Of equally late records of several stages, that of the stage whose name sorts last counts.
     The state is "failed" (a stage's latest record is a failure, after the last export), "done" (exported),
     "running" (a stage has begun) or "accepted" (only the catalog's record exists).
     """
@@ -36,7 +56,7 @@ def avatar_states(latest: pa.Table) -> pa.Table:
     avatars, ids = codes(table["avatar_id"])
     count = len(ids)
     times = microseconds(table["recorded_at"])
-    order = np.argsort(times, kind="stable")
+    order = np.lexsort((ranks(table["stage"]), times))
 
     def last_where(mask: np.ndarray) -> np.ndarray:
         """Return each avatar's latest row number in `mask`, (count,) int64, -1 for none."""
@@ -48,7 +68,7 @@ def avatar_states(latest: pa.Table) -> pa.Table:
     in_catalog = _equals(table, "stage", CATALOG_STAGE)
     finished = _is_in(table, "status", FINISHED_STATUSES) & ~in_catalog
     newest = last_where(np.ones(table.num_rows, bool))
-    failure = last_where(_equals(table, "status", "failed") & ~in_catalog)
+    failure = last_where(_is_in(table, "status", FAILED_STATUSES) & ~in_catalog)
     export = last_where(finished & _equals(table, "stage", EXPORT_STAGE))
     failed = _times_at(times, failure) > _times_at(times, export)
     begun = last_where(~in_catalog) >= 0
@@ -70,7 +90,8 @@ def avatar_states(latest: pa.Table) -> pa.Table:
             "error_message": _take(table, "error_message", blamed),
             "remedy": _take(table, "remedy", blamed),
             "updated_at": _take(table, "recorded_at", newest),
-        }
+        },
+        schema=STATES_SCHEMA,
     )
 
 
@@ -95,6 +116,15 @@ def status_counts(latest: pa.Table) -> dict[str, dict[str, int]]:
     for group in groups.sort_by([("stage", "ascending"), ("status", "ascending")]).to_pylist():
         counts.setdefault(group["stage"], {})[group["status"]] = group["count_all"]
     return counts
+
+
+def stage_totals(latest: pa.Table) -> tuple[Total, ...]:
+    """Return how many avatars have each status in each stage on each device, and the seconds of these records."""
+    table = _avatars_only(latest).group_by(["stage", "status", "device"])
+    totals = table.aggregate([([], "count_all"), ("seconds", "sum")]).to_pylist()
+    return tuple(
+        Total(row["stage"], row["status"], row["device"], row["count_all"], row["seconds_sum"] or 0.0) for row in totals
+    )
 
 
 def state_counts(states: pa.Table) -> dict[str, int]:

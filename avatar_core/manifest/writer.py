@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -47,6 +48,7 @@ class ManifestWriter:
         self._flush_seconds = flush_seconds
         self._lock = threading.RLock()
         self._rows: list[dict[str, Any]] = []
+        self._unwritten: deque[tuple[str, pa.Table]] = deque()
         self._oldest = 0.0
         self._sequence = 0
         self._last_time = 0
@@ -60,18 +62,18 @@ class ManifestWriter:
             for record in batch:
                 self._add(record)
             waited = time.monotonic() - self._oldest
-            if self._rows and (len(self._rows) >= self._flush_rows or waited >= self._flush_seconds):
+            if self.held and (len(self._rows) >= self._flush_rows or waited >= self._flush_seconds):
                 self.flush()
 
-    def append_columns(self, columns: Mapping[str, Sequence[Any]], facts: Mapping[str, Any]) -> str:
-        """Write many records at once, as a part of their own, after those that are held; return its name.
+    def append_columns(self, columns: Mapping[str, Sequence[Any]], facts: Mapping[str, Any]) -> None:
+        """Add many records at once and write them, as a part of their own.
 
         `columns` are the values by column, all of one length, and `facts` those that all records share; the rest is
-        null. `extra` is a mapping in each record. Raises ManifestError if the part cannot be written; nothing of it is
-        recorded then.
+        null. `extra` is a mapping in each record. Raises ManifestError if the part cannot be written; the records are
+        then still held.
         """
         with self._lock:
-            self.flush()
+            self._seal()
             count = len(columns["avatar_id"])
             # Strictly increasing within the writer, as single records are.
             first = max(self._last_time + 1, time.time_ns() // 1000)
@@ -89,31 +91,47 @@ class ManifestWriter:
                 pa.array(values[field.name], field.type) if field.name in values else pa.nulls(count, field.type)
                 for field in SCHEMA
             ]
-            name = part_name(self.run_id)
-            self._write(name, pa.table(arrays, schema=SCHEMA))
+            self._unwritten.append((part_name(self.run_id), pa.table(arrays, schema=SCHEMA)))
             self._last_time, self._sequence = first + count, self._sequence + count
-            return name
+            self._write_unwritten()
+
+    @property
+    def held(self) -> int:
+        """Number of records that are not written yet."""
+        with self._lock:
+            return len(self._rows) + sum(table.num_rows for _, table in self._unwritten)
 
     def flush(self) -> str | None:
         """Write what is held as one part and return its name, or None if nothing is held.
 
-        Raises ManifestError if it cannot be written; the records are then still held.
+        Raises ManifestError if it cannot be written; the records are then still held. A part whose writing failed is
+        written again under its name and as it was: its first writing may have succeeded without our hearing of it,
+        and a compaction may have read it.
         """
         with self._lock:
-            if not self._rows:
-                return None
-            name = part_name(self.run_id)
-            self._write(name, pa.Table.from_pylist(self._rows, schema=SCHEMA))
-            self._rows = []
-            return name
+            self._seal()
+            return self._write_unwritten()
 
-    def _write(self, name: str, table: pa.Table) -> None:
-        try:
-            write_table(self._folder, name, table)
-        except OSError as error:
-            raise ManifestError(
-                f"{self._folder.url} cannot be written: {error}. Check free space and permissions."
-            ) from error
+    def _seal(self) -> None:
+        """Make a part of the single records that are held, whose content is final from now on."""
+        if self._rows:
+            table = pa.Table.from_pylist(self._rows, schema=SCHEMA)
+            self._unwritten.append((part_name(self.run_id), table))
+            self._rows = []
+
+    def _write_unwritten(self) -> str | None:
+        name = None
+        while self._unwritten:
+            name, table = self._unwritten[0]
+            try:
+                write_table(self._folder, name, table)
+            except OSError as error:
+                raise ManifestError(
+                    f"{self._folder.url} cannot be written: {error}. Check free space and permissions; "
+                    f"{self.held} records wait for the next attempt."
+                ) from error
+            self._unwritten.popleft()
+        return name
 
     def __enter__(self) -> "ManifestWriter":
         """Return the writer."""
@@ -126,7 +144,7 @@ class ManifestWriter:
         self.flush()
 
     def _add(self, record: ManifestRecord) -> None:
-        if not self._rows:
+        if not self.held:
             self._oldest = time.monotonic()
         # Strictly increasing within the writer, also when the clock is set back.
         self._last_time = max(self._last_time + 1, time.time_ns() // 1000)

@@ -9,15 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from avatar_core.errors import CatalogError
-from avatar_core.manifest import (
-    STATE_COLUMNS,
-    avatar_states,
-    read_history,
-    read_latest,
-    rejections,
-    state_counts,
-    status_counts,
-)
+from avatar_core.manifest import avatar_states, read_history, read_latest, read_states, read_summary
 from avatar_core.storage import Location, open_location
 from flows.cli.errors import EXIT_FAILED, friendly
 from flows.cli.estimate import clock
@@ -29,7 +21,6 @@ LibraryOption = Annotated[str, typer.Option("--library", "-l", help="Folder (or 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts, and nothing else.")]
 
 MAX_ROWS = 40
-_REJECTION_COLUMNS = ("catalog", "line", "error_field", "error_message", "remedy", "status", "run_id", "avatar_id")
 
 
 @friendly
@@ -43,28 +34,28 @@ def status(library: LibraryOption = "library", as_json: JsonOption = False) -> N
         avatars status -l library --json | jq .counts
     """
     location = _existing(library)
-    columns = tuple(dict.fromkeys((*STATE_COLUMNS, *_REJECTION_COLUMNS)))
-    latest = read_latest(library, columns=columns)
-    states = avatar_states(latest).to_pylist()
+    summary = read_summary(library)
+    table = read_states(library)
+    states = (table if as_json else table.slice(0, MAX_ROWS)).to_pylist()
     holder = running(library)
     for state in states:
         if state["state"] == "running" and holder is None:
             state["state"] = "unfinished"
-    rejected = [_rejection(row) for row in rejections(latest).to_pylist()]
-    counts = _counted(state_counts(avatar_states(latest)), holder is None)
+    rejected = [_rejection(row) for row in summary.rejected.to_pylist()]
+    counts = _counted(summary.states, holder is None)
     report = {
         "library": library,
         "running": None if holder is None else holder.__dict__,
         "counts": {**counts, "rejected": len(rejected)},
-        "stages": status_counts(latest),
-        "seconds": round(sum(state["seconds"] for state in states), 1),
+        "stages": summary.statuses,
+        "seconds": round(summary.seconds, 1),
         "avatars": states,
         "rejected": rejected,
     }
     if as_json:
         _print_json(report)
     else:
-        _show_status(report, location)
+        _show_status(report, location, table.num_rows - len(states))
 
 
 def _counted(counts: Mapping[str, int], idle: bool) -> dict[str, int]:
@@ -81,7 +72,7 @@ def _rejection(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show_status(report: Mapping[str, Any], location: Location) -> None:
+def _show_status(report: Mapping[str, Any], location: Location, unlisted: int) -> None:
     console = Console(soft_wrap=True)
     if report["running"]:
         console.print(f"A run is at work: process {report['running']['pid']}, since {report['running']['started']}.")
@@ -89,13 +80,13 @@ def _show_status(report: Mapping[str, Any], location: Location) -> None:
     console.print(f"{location.url}: {counts or 'no avatars yet'}; {clock(report['seconds'])} of computing.")
     if report["avatars"]:
         table = Table("avatar", "state", "stages", "time", "reason", "what to do")
-        for row in report["avatars"][:MAX_ROWS]:
+        for row in report["avatars"]:
             stages = f"{row['stages_done']}/{len(STAGES)}"
             reason = f"{row['error_stage']}: {row['error_message']}" if row["error_message"] else ""
             table.add_row(row["avatar_id"], row["state"], stages, clock(row["seconds"]), reason, row["remedy"] or "")
         console.print(table)
-        if len(report["avatars"]) > MAX_ROWS:
-            console.print(f"… and {len(report['avatars']) - MAX_ROWS} more; --json lists all of them.")
+        if unlisted:
+            console.print(f"… and {unlisted} more; --json lists all of them.")
     if report["rejected"]:
         table = Table("catalog", "line", "field", "reason", "what to do", title="Rejected rows", title_justify="left")
         for row in report["rejected"][:MAX_ROWS]:

@@ -199,7 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = list(_measure(Path(name), options))
     _show(found)
     if options.out is not None:
-        content = {"machine": machine_facts(torch.device("cpu")), "rows": options.rows, "measures": [asdict(one) for one in found]}
+        machine, measures = machine_facts(torch.device("cpu")), [asdict(one) for one in found]
+        content = {"machine": machine, "rows": options.rows, "measures": measures}
         options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
 

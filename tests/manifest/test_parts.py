@@ -53,6 +53,9 @@ def test_every_field_comes_back(library, record, write):
         seconds=1.5,
         peak_mb=200.25,
         score=-0.5,
+        attempt=3,
+        device="cuda:0",
+        host="gpu-07",
         error_kind="DivergenceError",
         error_field="shape",
         error_message="it diverged",
@@ -62,7 +65,7 @@ def test_every_field_comes_back(library, record, write):
     write(library, full)
     (row,) = read_latest(library).to_pylist()
     assert before - timedelta(seconds=1) <= row.pop("recorded_at") <= datetime.now(UTC)
-    assert (row.pop("run_id"), row.pop("sequence"), row.pop("schema_version")) == ("run-1", 0, 1)
+    assert (row.pop("run_id"), row.pop("sequence"), row.pop("schema_version")) == ("run-1", 0, 2)
     assert row.pop("extra") == '{"note": "from Ann"}'
     assert row.pop("tags") == ["x", "y"]
     for name, value in row.items():

@@ -1,4 +1,4 @@
-"""Stages that take no time: what stands for the models where planning, manifest, store and dispatch are put to the test.
+"""Stages that take no time: what stands for the models where planning, manifest, store and dispatch are tested.
 
 Everything around them is the product's own: results go through the real store and the real manifest.
 """
