@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -29,6 +29,7 @@ from avatar_core.storage.paths import remove_stale
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3600.0
+MAXIMUM_PARTS = 5_000
 ABANDONED_SECONDS = 86_400.0
 """After this time a file that no pointer ever named is what a killed compaction left behind."""
 
@@ -50,6 +51,7 @@ def compact(
     *,
     grace_seconds: float = GRACE_SECONDS,
     minimum_parts: int = 1,
+    maximum_parts: int = MAXIMUM_PARTS,
     rows_per_file: int = ROWS_PER_PIECE,
 ) -> Compaction:
     """Merge the manifest's parts into the slices, with the state of each avatar beside its records.
@@ -57,16 +59,21 @@ def compact(
     What is kept of each avatar, stage and key: its last record, last finished computation and last attempt. Slices
     that no part concerns are left as they are. Memory holds about twice `rows_per_file` records, and all new ids.
 
-    Does nothing but delete old files while there are fewer than `minimum_parts` new parts. Writers, readers and other
-    compactions may be at work meanwhile: a reader starts over if a file that it needs is deleted, and a compaction
-    that another one overtook drops what it made. `grace_seconds` only has to be longer than a reading to spare
-    readers that trouble; on object stores it must also be longer than two small writes can take (see `pointer`).
+    Does nothing but delete old files while there are fewer than `minimum_parts` new parts, and merges
+    `maximum_parts` at most: with many more, one that cannot be read just now would keep all others from being merged.
+
+    Writers, readers and other compactions may be at work meanwhile: a reader starts over if a file that it needs is
+    deleted, and a compaction that another one overtook drops what it made. `grace_seconds` only has to be longer than
+    a reading to spare readers that trouble; on object stores it must also be longer than two small writes and the
+    difference between the clocks of compactions (see `pointer`).
     Raises ManifestError if a file is damaged or nothing can be written.
     """
     folder = open_manifest(library_url)
     try:
         view = open_view(folder)
-        records, merged = _merge(view, rows_per_file) if len(view.loose) >= max(minimum_parts, 1) else (0, 0)
+        due = len(view.loose) >= max(minimum_parts, 1)
+        some = replace(view, loose=view.loose[:maximum_parts])
+        records, merged = _merge(some, rows_per_file) if due else (0, 0)
         deleted = _delete_replaced(folder, grace_seconds)
     except OSError as error:
         raise ManifestError(

@@ -203,7 +203,7 @@ def _compact(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     while not progress.over.is_set():
         try:
-            done = compact(trial.library, grace_seconds=trial.grace_seconds, rows_per_file=5000)
+            done = compact(trial.library, grace_seconds=trial.grace_seconds, maximum_parts=200, rows_per_file=5000)
         except ManifestError:
             counts["failed compactions"] += 1
             continue

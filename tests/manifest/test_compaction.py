@@ -56,6 +56,15 @@ def test_compaction_can_wait_for_enough_parts(library, record, write, files):
     assert compact(library, minimum_parts=3).merged_files == 3
 
 
+def test_compaction_can_go_on_where_an_earlier_one_stopped(library, record, write):
+    for index in range(5):
+        write(library, record(f"avatar-{index}", status="running"))
+        write(library, record(f"avatar-{index}", status="done"))
+    merged = [compact(library, maximum_parts=4).merged_files for _ in range(4)]
+    assert merged == [4, 5, 3, 0]  # those after the first also replace its snapshot
+    assert read_latest(library)["status"].to_pylist() == ["done"] * 5
+
+
 def test_large_manifests_compact_to_several_sorted_files(library, record, write, files):
     write(library, *(record(f"avatar-{i % 10}", stage=f"stage_{i // 10}") for i in range(30)))
     compact(library, rows_per_file=12, grace_seconds=0)
