@@ -19,6 +19,7 @@ from flows.limits import Limits, ask_to_stop, asked_to_stop
 from flows.outcome import Outcome, read_outcome
 from flows.run_plan import RunPlan
 from flows.run_progress import OnProgress, Pool, RunProgress
+from flows.run_state import note_end
 
 logger = logging.getLogger(__name__)
 
@@ -147,4 +148,6 @@ def dispatch(
 ) -> Outcome:
     """Carry out a run's shards on a pool of the server that Prefect is configured for; see Dispatcher."""
     with get_client(sync_client=True) as client:
-        return Dispatcher(run, pool, client, shards=shards, on_progress=on_progress).carry_out()
+        outcome = Dispatcher(run, pool, client, shards=shards, on_progress=on_progress).carry_out()
+    note_end(run, outcome)
+    return outcome

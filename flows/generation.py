@@ -38,6 +38,8 @@ class Tools:
     """Computes one stage of several avatars: {"ref": …} or {"failure": …} of each, in order."""
     leases: LeaseStore
     wait: Callable[[float], object] = time.sleep
+    after_batch: Callable[[Outcome], object] = lambda outcome: None
+    """Is told after each micro-batch what became of the shard so far."""
 
 
 class Generation:
@@ -82,6 +84,7 @@ class Generation:
                 before = len(self.finished) + len(self.failed)
                 waiting, again = self._batch(batch)
                 writer.flush()
+                self.tools.after_batch(self.outcome)
                 queue.extendleft(again)
                 queue.extend(waiting)
                 if waiting and len(waiting) == len(queue) and before == len(self.finished) + len(self.failed):
@@ -151,8 +154,7 @@ class Generation:
             ref = ArtifactRef.from_json(result["ref"])
             self.finished[work.key] = ref
             self.recorded.add((owner.avatar_id, work.stage, work.key))
-            self.outcome.computed += 1
-            self.outcome.seconds += float(self.store.read_meta(ref).get("seconds", 0.0))
+            self.outcome.count(work.stage, float(self.store.read_meta(ref).get("seconds", 0.0)))
 
     def _settle(self, avatar: Avatar, stage: str) -> Failure | None:
         """Record what one avatar has of a stage; return why it has nothing."""

@@ -25,6 +25,8 @@ class Outcome:
     """How many stage results were computed."""
     seconds: float = 0.0
     """Computing time of the stages."""
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    """The same by stage."""
     retried: int = 0
     """Avatars that were made again with another seed because their report fell below the bar."""
     below_bar: list[str] = field(default_factory=list)
@@ -38,12 +40,20 @@ class Outcome:
         if len(self.failures) < KEPT_FAILURES:
             self.failures[avatar_id] = failures
 
+    def count(self, stage: str, seconds: float) -> None:
+        """Note a result of a stage that was computed."""
+        self.computed += 1
+        self.seconds += seconds
+        self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
+
     def add(self, other: Outcome) -> None:
         """Count another outcome in."""
         self.done += other.done
         self.failed += other.failed
         self.computed += other.computed
         self.seconds += other.seconds
+        for stage, seconds in other.stage_seconds.items():
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
         self.retried += other.retried
         for avatar_id, failures in other.failures.items():
             if len(self.failures) < KEPT_FAILURES:

@@ -20,6 +20,8 @@ class PlanOptions:
     """Body of rows that name none."""
     catalog: str = ""
     """Name of the catalog, for the manifest."""
+    recipes: tuple[Recipe, ...] = ()
+    """How rows of these presets and bodies are made, whatever the presets of these names say by now."""
 
 
 class Planner:
@@ -31,7 +33,10 @@ class Planner:
         self._presets: dict[str, Preset] = {}
         self._numbers: dict[tuple[str, str], int] = {}
         self.cooks: list[Cook] = []
-        self._number(options.preset, options.body)
+        for recipe in options.recipes:
+            self._number(recipe.preset, recipe.body)
+        if not options.recipes:
+            self._number(options.preset, options.body)
 
     def avatar(self, row: CatalogRow) -> Avatar:
         """Return the avatar of an accepted row; raises ConfigError when its preset does not load."""
@@ -61,11 +66,17 @@ class Planner:
     def _number(self, preset: str, body: str) -> int:
         number = self._numbers.get((preset, body))
         if number is None:
-            if preset not in self._presets:
-                self._presets[preset] = load_preset(preset)
             number = self._numbers[preset, body] = len(self.cooks)
-            self.cooks.append(Cook(Recipe.of(self._presets[preset], body, self.options.encoder)))
+            self.cooks.append(Cook(self._recipe(preset, body)))
         return number
+
+    def _recipe(self, preset: str, body: str) -> Recipe:
+        for recipe in self.options.recipes:
+            if (recipe.preset, recipe.body) == (preset, body):
+                return recipe
+        if preset not in self._presets:
+            self._presets[preset] = load_preset(preset)
+        return Recipe.of(self._presets[preset], body, self.options.encoder)
 
 
 @dataclass

@@ -51,8 +51,13 @@ def measured(store: ArtifactStore, gate: Gate, texturing: ArtifactRef, export: A
     return float(value)
 
 
+def next_seed(seed: int) -> int:
+    """Return the seed that is tried after `seed`."""
+    return seed + 1 if seed < MAX_SEED else 0
+
+
 def with_next_seed(avatar: Avatar, cook: Cook) -> Avatar:
     """Return the same avatar to be made from the next seed."""
-    seed = avatar.seed + 1 if avatar.seed < MAX_SEED else 0
+    seed = next_seed(avatar.seed)
     texts = {"shape": avatar.shape, "appearance": avatar.appearance, "motion": avatar.motion}
     return replace(avatar, seed=seed, keys=cook.keys(texts, seed))

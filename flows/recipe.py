@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from avatar_core.config import Preset
 from avatar_core.storage.keys import StageKeys
 from tasks.digests import stage_weights
 from tasks.execution import stage_module
 from tasks.work import PROMPTS, STAGES, UPSTREAM, Avatar, StageWork, draws_numbers
+
+if TYPE_CHECKING:  # loading presets needs torch, reading a run's plan does not
+    from avatar_core.config import Preset
 
 UNSEEDED = 0
 MEMORY = 100_000
@@ -34,7 +36,7 @@ class Recipe:
     """The digests of what each stage reads, by role."""
 
     @classmethod
-    def of(cls, preset: Preset, body: str, encoder: str) -> "Recipe":
+    def of(cls, preset: "Preset", body: str, encoder: str) -> "Recipe":
         """Return the recipe of a preset with this installation's stages and weights; raises WeightsError."""
         config = {stage: preset.stage(stage).model_dump(mode="json") for stage in STAGES}
         return cls(preset.name, preset.seed, body, encoder, config, *_installed(config, body, encoder))

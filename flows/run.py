@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from flows.limits import Limits, asked_to_stop
 from flows.outcome import Outcome, read_outcome
 from flows.run_plan import RunPlan
+from flows.run_state import note_end
 from flows.shard import generate_shard
 
 logger = logging.getLogger(__name__)
@@ -24,4 +25,5 @@ def run_here(run: RunPlan, shards: Iterable[int], device: str) -> Outcome:
         total.add(read_outcome(run.library, run.run_id, shard))
         if total.stopped:
             break
+    note_end(run, total)
     return total

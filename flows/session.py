@@ -18,8 +18,10 @@ from flows.options import RunOptions
 from flows.outcome import Outcome
 from flows.plan import Plan, PlanOptions
 from flows.planning import OnRow, Planned, plan_run
+from flows.recipe import Recipe
 from flows.resume import finished_works, undelivered
 from flows.run_plan import RunPlan, read_shard, run_folder
+from flows.run_state import note_begin, note_end
 from tasks.devices import resolve_device
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Request:
     only: tuple[str, ...] = ()
     """Ids of the rows to make; empty: all."""
     limit: int | None = None
+    recipes: tuple[Recipe, ...] = ()
+    """By which rows are made whose preset and body they name; see PlanOptions."""
     options: RunOptions = field(default_factory=RunOptions)
 
     @property
@@ -71,6 +75,8 @@ class Session:
     """The shards that have anything left."""
     left: Counter[str] = field(default_factory=Counter)
     """How many results are to be computed, by stage; where the manifest's word was taken, at most so many."""
+    waiting: int = 0
+    """How many avatars lack any result; where the manifest's word was taken, those that it does not have as done."""
     avatar_ids: list[str] = field(default_factory=list)
     """The avatars of the plan: the first ones."""
     mended: list[str] = field(default_factory=list)
@@ -124,7 +130,7 @@ def prepare(request: Request, run_id: str, on_row: OnRow | None = None) -> Sessi
     preset = request.preset or DEFAULT_PRESETS[device.partition(":")[0]]
     planned = plan_run(
         _rows(request, preset),
-        PlanOptions(preset=preset, encoder=request.encoder, catalog=request.catalog_name),
+        PlanOptions(preset=preset, encoder=request.encoder, catalog=request.catalog_name, recipes=request.recipes),
         request.options,
         library=request.library,
         run_id=run_id,
@@ -139,6 +145,9 @@ def prepare(request: Request, run_id: str, on_row: OnRow | None = None) -> Sessi
     missing = set(request.only) - known
     if missing:
         raise CatalogError(f"{request.catalog}: no row has the id {', '.join(sorted(missing))}.")
+    note_begin(session.run, session.waiting)
+    if not session.shards:
+        note_end(session.run, Outcome())
     return session
 
 
@@ -148,6 +157,7 @@ def _survey(session: Session) -> None:
     if run.options.verify == "manifest":
         session.shards = list(range(len(run.shards)))
         session.left = Counter(run.counts.unique)
+        session.waiting = run.avatars
         return
     store, folder, cooks = ArtifactStore(run.library), run_folder(run.library, run.run_id), run.cooks()
     for shard in range(len(run.shards)):
@@ -156,6 +166,7 @@ def _survey(session: Session) -> None:
         finished = finished_works(plan, store, run.options)
         session.mended += undelivered(plan, store, finished)
         left = [work.stage for key, work in plan.works.items() if key not in finished]
+        session.waiting += sum(not finished.keys() >= set(avatar.keys.values()) for avatar in plan.avatars)
         if left or run.options.gate is not None:  # finished avatars are held against the gate, too
             session.shards.append(shard)
             session.left.update(left)

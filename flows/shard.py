@@ -11,10 +11,12 @@ from flows.generation import Generation, Tools, worker_name
 from flows.limits import Limits
 from flows.outcome import Outcome, read_outcomes, write_outcome
 from flows.run_plan import RunPlan, read_run, read_shard, run_folder
+from flows.shard_artifacts import ShardArtifacts
 from tasks.batches import run_batch
 from tasks.devices import resolve_device
 from tasks.failures import Failure
 from tasks.interruption import ending_well
+from tasks.log_context import working_on
 from tasks.reporting import reporter
 from tasks.stages import TASKS
 from tasks.work import Avatar, Place, StageWork
@@ -41,18 +43,22 @@ def generate_shard(library: str, run_id: str, shard: int, device: str = "auto") 
 def carry_out_shard(run: RunPlan, shard: int, device: str) -> Outcome:
     """Make the avatars of a shard, keep its outcome in the run's folder and return it; within a flow run."""
     place = Place(library=run.library, device=device, run_id=run.run_id)
-    with ending_well(), LeaseStore(run.library, owner=f"{worker_name()} {run.run_id}") as leases:
+    avatars = read_shard(run_folder(run.library, run.run_id), shard)
+    artifacts = ShardArtifacts(run, shard, avatars)
+    owner = f"{worker_name()} {run.run_id}"
+    with working_on(run_id=run.run_id), ending_well(), LeaseStore(run.library, owner=owner) as leases:
         generation = Generation(
             run,
-            read_shard(run_folder(run.library, run.run_id), shard),
+            avatars,
             run.cooks(),
             place,
             Limits(run.options, _spent(run)),
-            Tools(_single if (run.options.micro_batch or 1) == 1 else run_batch, leases),
+            Tools(_single if (run.options.micro_batch or 1) == 1 else run_batch, leases, after_batch=artifacts.update),
         )
         reporter().shard_started(shard, generation.prepare())
         outcome = generation.run()
     write_outcome(run.library, run.run_id, shard, outcome)
+    artifacts.finish(outcome)
     return outcome
 
 

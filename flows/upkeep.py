@@ -69,5 +69,5 @@ def collect_garbage(library: str, grace_hours: float = GRACE_HOURS, dry_run: boo
 
 
 def summary(garbage: Garbage) -> dict[str, Any]:
-    """Return counts and bytes, without the list of what was found."""
-    return {name: value for name, value in asdict(garbage).items() if not isinstance(value, list | tuple)}
+    """Return counts and bytes by kind, without the list of what was found."""
+    return {"counts": dict(garbage.counts), "bytes": dict(garbage.bytes)}

@@ -18,3 +18,12 @@ def resolve_device(device: str) -> str:
     if int(index or 0) >= count:
         raise ConfigError(f"--device {device}: this machine has {count} usable CUDA devices. Use --device cpu.")
     return f"cuda:{int(index or 0)}"
+
+
+def device_name(device: str) -> str:
+    """Return what the costs of a device are told apart by: `cpu`, or the name of the GPU."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return torch.cuda.get_device_name(device)

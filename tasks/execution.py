@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from avatar_core.errors import ArtifactError
 from avatar_core.storage import ArtifactRef, ArtifactStore
+from tasks.devices import device_name
 from tasks.gpu import gpu_slot
 from tasks.interruption import stop_requested
+from tasks.log_context import working_on
 from tasks.measuring import Cost
 from tasks.models import load_models
 from tasks.publishing import publish_result
@@ -56,6 +58,11 @@ def execute(work: StageWork, place: Place, owner: Avatar, call: Call) -> dict[st
     The order is artifact, manifest row, return: whatever a kill interrupts, the store never lacks what the manifest
     or Prefect says is done. Raises what the stage raises, and ArtifactError when an input is missing.
     """
+    with working_on(run_id=place.run_id, avatar_id=owner.avatar_id, stage=work.stage, key=work.key):
+        return _execute(work, place, owner, call)
+
+
+def _execute(work: StageWork, place: Place, owner: Avatar, call: Call) -> dict[str, Any]:
     store = ArtifactStore(place.library)
     watcher = reporter()
     existing = store.find(work.stage, work.key)
@@ -97,7 +104,7 @@ def _compute(store: ArtifactStore, work: StageWork, place: Place, call: Call) ->
     meta = {
         "seconds": round(cost.seconds, 3),
         "peak_mb": round(cost.peak_mb, 1),
-        "device": place.device,
+        "device": device_name(place.device),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "score": stage_score(result),
     }

@@ -21,7 +21,9 @@ def publish_result(
     place: Place, work: StageWork, owner: Avatar, ref: ArtifactRef, meta: Mapping[str, Any], *, computed: bool
 ) -> None:
     """Record at once that a stage has its artifact: computed by this run, or there already."""
-    costs = {"seconds": meta.get("seconds"), "peak_mb": meta.get("peak_mb"), **_where(place)} if computed else {}
+    costs: dict[str, Any] = {}
+    if computed:
+        costs = {name: meta.get(name) for name in ("seconds", "peak_mb", "device")} | {"host": platform.node()}
     record = ManifestRecord.of_artifact(
         owner.avatar_id,
         "done" if computed else "cached",

@@ -1,11 +1,15 @@
 """The command's root: its subcommands and what all of them do about errors."""
 
 import logging
+import os
+from enum import StrEnum
+from typing import Annotated
 
 import typer
 
 from avatar_core import __version__
-from flows.cli import doctor, inspection, making
+from flows.cli import accounting, doctor, fleet, inspection, making, upkeep
+from flows.cli.logs import LOG_VARIABLE
 
 app = typer.Typer(
     name="avatars",
@@ -28,9 +32,23 @@ Start with:
 )
 app.command("run")(making.run)
 app.command("make")(making.make)
+app.command("retry")(fleet.retry)
+app.command("cancel")(fleet.cancel)
+app.command("regenerate")(fleet.regenerate)
 app.command("status")(inspection.status)
 app.command("show")(inspection.show)
+app.command("costs")(accounting.costs)
+app.command("metrics")(accounting.metrics)
+app.command("compact")(upkeep.compact)
+app.command("clean")(upkeep.clean)
 app.command("doctor")(doctor.doctor)
+
+
+class LogFormat(StrEnum):
+    """How a run's log file is written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def _version(value: bool) -> None:
@@ -41,11 +59,18 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
-    ),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            "--log-format", envvar=LOG_VARIABLE, help="Of log files; json: an object a line, with avatar and stage."
+        ),
+    ] = LogFormat.TEXT,
 ) -> None:
     """Hold the options that come before a subcommand."""
+    os.environ[LOG_VARIABLE] = log_format.value
 
 
 def main() -> None:

@@ -1,65 +1,87 @@
 """`avatars status` and `avatars show`: what a library holds, without loading any model."""
 
+import contextlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from avatar_core.errors import CatalogError
-from avatar_core.manifest import avatar_states, read_history, read_latest, read_states, read_summary
-from avatar_core.storage import Location, open_location
+from avatar_core.manifest import avatar_states, read_history, read_latest, read_states
+from avatar_core.storage import Location
 from flows.cli.errors import EXIT_FAILED, friendly
 from flows.cli.estimate import clock
+from flows.cli.library import JsonOption, LibraryOption, PriceOption, existing_library, print_json
 from flows.delivery import FILES, delivered_uri
-from flows.lock import running
 from tasks.work import STAGES
 
-LibraryOption = Annotated[str, typer.Option("--library", "-l", help="Folder (or fsspec URL) of the library.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts, and nothing else.")]
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from flows.census import Census
 
 MAX_ROWS = 40
 
 
 @friendly
-def status(library: LibraryOption = "library", as_json: JsonOption = False) -> None:
-    """Say what a library holds: avatars done, failed and unfinished, rejected rows, cost.
+def status(
+    library: LibraryOption = "library",
+    as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew until the run ends, or Ctrl-C.")] = False,
+    price: PriceOption = None,
+) -> None:
+    """Say what a library holds and how its newest run goes: states, failures by reason, rate, time left, cost.
 
     Examples:
 
-        avatars status --library library
+        avatars status --library library --watch --price 2.50
 
         avatars status -l library --json | jq .counts
     """
-    location = _existing(library)
-    summary = read_summary(library)
-    table = read_states(library)
-    states = (table if as_json else table.slice(0, MAX_ROWS)).to_pylist()
-    holder = running(library)
-    for state in states:
-        if state["state"] == "running" and holder is None:
-            state["state"] = "unfinished"
-    rejected = [_rejection(row) for row in summary.rejected.to_pylist()]
-    counts = _counted(summary.states, holder is None)
-    report = {
-        "library": library,
-        "running": None if holder is None else holder.__dict__,
-        "counts": {**counts, "rejected": len(rejected)},
-        "stages": summary.statuses,
-        "seconds": round(summary.seconds, 1),
-        "avatars": states,
-        "rejected": rejected,
-    }
+    from flows.census import take_census
+    from flows.cli import status_view
+
+    location = existing_library(library)
+    console = Console(soft_wrap=True)
     if as_json:
-        _print_json(report)
-    else:
-        _show_status(report, location, table.num_rows - len(states))
+        print_json(_status_report(library, take_census(library), price))
+        return
+    if watch:
+
+        def show(census: "Census") -> "RenderableType":
+            return status_view.overview(census, location.url, price)
+
+        with contextlib.suppress(KeyboardInterrupt):  # the usual way to stop watching; the run goes on
+            status_view.watch(console, lambda previous: take_census(library, previous=previous), show)
+        return
+    census = take_census(library)
+    console.print(status_view.overview(census, location.url, price))
+    _show_avatars(console, library, census)
 
 
-def _counted(counts: Mapping[str, int], idle: bool) -> dict[str, int]:
-    return {("unfinished" if idle and state == "running" else state): count for state, count in counts.items()}
+def _status_report(library: str, census: "Census", price: float | None) -> dict[str, Any]:
+    from flows.cli import status_view
+
+    states = read_states(library).to_pylist()
+    for state in states:
+        if state["state"] == "running" and not census.going:
+            state["state"] = "unfinished"
+    return {
+        "library": library,
+        "running": None if census.holder is None else census.holder.__dict__,
+        "counts": census.counts,
+        "stages": census.statuses,
+        "seconds": round(census.seconds, 1),
+        **status_view.as_json(census, price),
+        "avatars": states,
+        "rejected": [_rejection(row) for row in census.rejected.to_pylist()],
+    }
 
 
 def _rejection(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,26 +94,37 @@ def _rejection(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show_status(report: Mapping[str, Any], location: Location, unlisted: int) -> None:
-    console = Console(soft_wrap=True)
-    if report["running"]:
-        console.print(f"A run is at work: process {report['running']['pid']}, since {report['running']['started']}.")
-    counts = ", ".join(f"{count} {state}" for state, count in report["counts"].items() if count)
-    console.print(f"{location.url}: {counts or 'no avatars yet'}; {clock(report['seconds'])} of computing.")
-    if report["avatars"]:
-        table = Table("avatar", "state", "stages", "time", "reason", "what to do")
-        for row in report["avatars"]:
-            stages = f"{row['stages_done']}/{len(STAGES)}"
+def _show_avatars(console: Console, library: str, census: "Census") -> None:
+    """List some avatars, what failed first, and some of the rejected rows."""
+    total = sum(number for state, number in census.counts.items() if state != "rejected")
+    if total:
+        table = Table("avatar", "state", "stages", "time", "reason")
+        for row in _some_states(library):
+            state = "unfinished" if row["state"] == "running" and not census.going else row["state"]
             reason = f"{row['error_stage']}: {row['error_message']}" if row["error_message"] else ""
-            table.add_row(row["avatar_id"], row["state"], stages, clock(row["seconds"]), reason, row["remedy"] or "")
+            stages = f"{row['stages_done']}/{len(STAGES)}"
+            table.add_row(row["avatar_id"], state, stages, clock(row["seconds"]), Text(reason))
         console.print(table)
-        if unlisted:
-            console.print(f"… and {unlisted} more; --json lists all of them.")
-    if report["rejected"]:
+        if total > MAX_ROWS:
+            console.print(f"… and {total - MAX_ROWS:,} more; --json lists all of them.")
+    if census.rejected.num_rows:
         table = Table("catalog", "line", "field", "reason", "what to do", title="Rejected rows", title_justify="left")
-        for row in report["rejected"][:MAX_ROWS]:
-            table.add_row(row["catalog"], str(row["line"]), row["field"], row["reason"], row["remedy"])
+        for row in map(_rejection, census.rejected.slice(0, MAX_ROWS).to_pylist()):
+            table.add_row(row["catalog"], str(row["line"]), row["field"], Text(row["reason"]), row["remedy"])
         console.print(table)
+
+
+def _some_states(library: str) -> list[dict[str, Any]]:
+    """Return the first MAX_ROWS avatars: failed, then begun, then the others, each by id."""
+    known = read_states(library, columns=("avatar_id", "state"))
+    ids: list[str] = []
+    for states in (("failed",), ("running",), ("accepted", "done")):
+        chosen = known.filter(pc.is_in(known["state"], value_set=pa.array(states)))["avatar_id"]
+        smallest = pc.select_k_unstable(chosen, k=MAX_ROWS, sort_keys=[("", "ascending")])
+        ids += chosen.take(smallest).to_pylist()
+    places = {avatar_id: place for place, avatar_id in enumerate(ids[:MAX_ROWS])}
+    rows = read_states(library, avatar_ids=list(places)).to_pylist()
+    return sorted(rows, key=lambda row: places[row["avatar_id"]])
 
 
 @friendly
@@ -106,13 +139,13 @@ def show(
 
         avatars show red-shirt-walker --library library
     """
-    location = _existing(library)
+    location = existing_library(library)
     latest = read_latest(library, avatar_ids=[avatar_id]).to_pylist()
     if not latest:
         raise CatalogError(f"The library {library} has no avatar {avatar_id!r}; `avatars status` lists those it has.")
     report = _avatar_report(location, library, avatar_id, latest)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         _show_avatar(report)
     if report["state"] == "failed":
@@ -172,14 +205,3 @@ def _show_avatar(report: Mapping[str, Any]) -> None:
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
-
-
-def _existing(library: str) -> Location:
-    location = open_location(library)
-    if location.is_local and not location.path().is_dir():
-        raise CatalogError(f"There is no library at {library}; `avatars run` or `avatars make` makes one.")
-    return location
-
-
-def _print_json(report: Mapping[str, Any]) -> None:
-    typer.echo(json.dumps(report, indent=2, default=str))

@@ -1,19 +1,26 @@
 """Logging of a command: details into a file, nothing but our own words on the screen."""
 
 import logging
+import os
 import warnings
 from pathlib import Path
 
+from tasks.log_context import ContextFilter, JsonFormatter
+
+LOG_VARIABLE = "AVATARS_LOG"
+"""Environment variable that chooses the format of log files, `text` or `json`; child processes go by it, too."""
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 OURS = ("avatar_core", "tasks", "flows")
 _PREFECT_HANDLERS = ("PrefectConsoleHandler", "_SafeStreamHandler")
 
 
 def log_to_file(path: Path) -> None:
-    """Send this process's log records and warnings to `path`, and none to the screen."""
+    """Send this process's log records and warnings to `path`, in the format of LOG_VARIABLE; none to the screen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, delay=True, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(FORMAT))
+    as_json = os.environ.get(LOG_VARIABLE) == "json"
+    handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(FORMAT))
+    handler.addFilter(ContextFilter())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)

@@ -184,23 +184,26 @@ def make(
 
 def make_request(request: "Request", pool: str | None = None, queue: str | None = None, window: int = 8) -> None:
     """Carry out a request on the screen, here or on a work pool, and exit with the status that says how it went."""
+    if carry_out_request(request, pool, queue, window):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def carry_out_request(request: "Request", pool: str | None, queue: str | None, window: int) -> int:
+    """Carry out a request on the screen, here or on a work pool; return 0 if every row is an avatar, else 1."""
     from flows.cli.run_view import RunView
 
     console = Console(soft_wrap=True)
     try:
         if pool is None:
-            status = RunView(console, request).run(command_line())
-        else:
-            from flows.cli.pool_view import run_on_pool
-            from flows.session import shared_library
+            return RunView(console, request).run(command_line())
+        from flows.cli.pool_view import run_on_pool
+        from flows.session import shared_library
 
-            shared = replace(request, library=shared_library(request.library))
-            status = run_on_pool(RunView(console, shared), pool, queue, window)
+        shared = replace(request, library=shared_library(request.library))
+        return run_on_pool(RunView(console, shared), pool, queue, window)
     except KeyboardInterrupt:
         say_error(f"Stopped. Nothing that was finished is lost; to go on:\n  {command_line()}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    if status:
-        raise typer.Exit(EXIT_FAILED)
 
 
 def command_line() -> str:

@@ -12,13 +12,14 @@ from flows.cli.clock import STARTED
 from flows.cli.display import Display
 from flows.cli.estimate import clock
 from flows.cli.logs import log_to_file, quiet_prefect, quiet_transformers
+from flows.cli.wording import count, near_duplicates, shared_work
 from flows.delivery import FOLDER as AVATARS_FOLDER
 from flows.delivery import delivered_uri
 from flows.lock import library_lock
 from flows.outcome import Outcome
+from tasks.log_context import working_on
 from tasks.measuring import lifetime_peak_mb
 from tasks.reporting import set_reporter
-from tasks.work import STAGES
 
 MAX_REJECTIONS = 50
 MAX_SHOWN = 50
@@ -38,7 +39,7 @@ class RunView:
         """
         run_id = session.new_run_id()
         session.check_catalog(self.request)
-        with library_lock(self.request.library, command):
+        with library_lock(self.request.library, command), working_on(run_id=run_id):
             log_to_file(session.log_path(self.request.library, run_id))
             planned = self.plan(run_id)
             self.show_plan(planned)
@@ -76,13 +77,12 @@ class RunView:
             self.console.print(quarantine_table(planned))
         if not counts.rows:
             return
-        unique = ", ".join(f"{counts.unique[stage]:,} {stage}" for stage in STAGES)
-        self._say(f"{_count(counts.rows, 'avatar')} ({planned.preset} preset, {planned.device}): {unique}.")
+        self._say(f"{shared_work(counts)} ({planned.preset} preset, {planned.device}).")
         if counts.near_duplicates:
-            self._say(f"{_count(counts.near_duplicates, 'row')} nearly repeat others: the same words and seed.")
+            self._say(near_duplicates(counts))
         left, results = planned.left.total(), sum(counts.unique.values())
         if counts.done:
-            self._say(f"{_count(counts.done, 'avatar')} done already, by the manifest.")
+            self._say(f"{count(counts.done, 'avatar')} done already, by the manifest.")
         elif left and left < results:
             self._say(f"{results - left} of {results} results are in the library; {left} to compute.")
 
@@ -103,11 +103,11 @@ class RunView:
             )
         if done > MAX_SHOWN:
             self._say(f"  … all in {_shown(location, AVATARS_FOLDER)}")
-        said = [f"{_count(done, 'avatar')} done"]
+        said = [f"{count(done, 'avatar')} done"]
         said += [f"{failed:,} failed"] if failed else []
-        said += [f"{_count(counts.rejected, 'row')} rejected"] if counts.rejected else []
-        said += [f"{_count(len(outcome.below_bar), 'avatar')} below the bar"] if outcome.below_bar else []
-        work = f"{_count(outcome.computed, 'result')} computed" if planned.shards else "nothing to compute"
+        said += [f"{count(counts.rejected, 'row')} rejected"] if counts.rejected else []
+        said += [f"{count(len(outcome.below_bar), 'avatar')} below the bar"] if outcome.below_bar else []
+        work = f"{count(outcome.computed, 'result')} computed" if planned.shards else "nothing to compute"
         seconds = time.monotonic() - STARTED
         self._say(f"{', '.join(said)}; {work}; {clock(seconds)}, peak memory {lifetime_peak_mb() / 1024:.1f} GB.")
         if outcome.stopped:
@@ -156,7 +156,3 @@ def _shown(location: object, relative: str) -> str:
     """Return a path or URL of a folder in the library as users write it."""
     url = str(getattr(location, "url", ""))
     return f"{url.rstrip('/')}/{relative}" if "://" in url else str(Path(url) / relative)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
