@@ -140,7 +140,7 @@ def _count(bench: Workbench, config: Config, edge: int) -> tuple[Counts, Counts]
     """Counts of a step of one avatar and of two, in the middle of those at a resolution."""
     (number,) = middle_steps(config, edge, 1)
     runs = [bench.texturing(config) for _ in range(2)]
-    return count_step(runs[:1], number), count_step(runs, number)
+    return count_step(runs[:1], number, bench.clock), count_step(runs, number, bench.clock)
 
 
 def _counts(counts: Counts, setting: str) -> list[Figure]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -17,10 +17,12 @@ from avatar_core.fields import body_surface, field_renderer, hash_encoding, neus
 from avatar_core.fields.hash_kernels import encode_forward
 from avatar_core.fields.hash_layout import FEATURES
 from avatar_core.rendering.rasterizer import MeshRays
+from avatar_core.seeds import torch_generator
 from avatar_core.stages import texturing
 from avatar_core.stages.texturing import TexturingRun
 from avatar_core.stages.texturing_batch import advance_together
 from avatar_core.stages.texturing_losses import guidance
+from avatar_core.stages.texturing_views import draw_views
 
 from .part_timer import PartTimer, Probe
 
@@ -30,7 +32,8 @@ NO_KERNEL = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_str
 """Operations that are no views and start nothing on a device all the same."""
 ADAM_STATES = 7
 """Times that a fused Adam reads or writes each parameter's size: value, gradient and two moments in, three out."""
-ON_THE_HOST = "drawn on the host"
+HOST_REPEATS = 5
+"""Times that what stays on the processor is done, for a median."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Counts:
     kernels: float
     """Launches."""
     host: float
-    """Seconds that the processor draws random numbers for views, samples and neighbours, as measured here."""
+    """Seconds in which the processor draws views, samples and neighbours, as measured here."""
 
 
 class Counter(TorchDispatchMode):
@@ -112,20 +115,26 @@ class WarpCounter:
         self.kernels += 1
 
 
-def count_step(runs: list[TexturingRun], number: int) -> Counts:
-    """Let runs take the step with this number together, but for the optimiser's change, and count what it takes."""
+def count_step(runs: list[TexturingRun], number: int, clock: Callable[[], float]) -> Counts:
+    """Let runs take the step with this number together, but for the optimiser's change, and count what it takes.
+
+    clock: seconds, for what stays on the processor.
+    """
     for run in runs:
         run.step = number
     clip = len(runs) * clip_flops(runs[0], number)
-    timer, torchs, warps = PartTimer(time.perf_counter), Counter(), WarpCounter()
-    drawn = (
-        Probe(texturing, "draw_views", ON_THE_HOST),
-        Probe(field_renderer, "stratified_depths", ON_THE_HOST),
-        Probe(texturing, "neighbours", ON_THE_HOST),
-    )
-    flops = FlopCounterMode(display=False)
-    with _unchanged(runs), timer.probing(*drawn, *warps.probes), flops, torchs:
+    drawn: list[torch.Size] = []
+
+    def see(arguments: tuple[Any, ...], result: Tensor) -> None:
+        drawn.append(result.shape)
+
+    numbers = Probe(field_renderer, "stratified_depths", seen=see), Probe(texturing, "neighbours", seen=see)
+    timer, torchs, warps, flops = PartTimer(clock), Counter(), WarpCounter(), FlopCounterMode(display=False)
+    with _unchanged(runs):
+        # The first step finds and keeps what the later ones share.
         advance_together(range(len(runs)), dict(enumerate(runs)), {})
+        with timer.probing(*numbers, *warps.probes), flops, torchs:
+            advance_together(range(len(runs)), dict(enumerate(runs)), {})
     groups = [group for run in runs for group in run.optimizer.param_groups]
     learned = sum(parameter.numel() for group in groups for parameter in group["params"])
     return Counts(
@@ -135,20 +144,44 @@ def count_step(runs: list[TexturingRun], number: int) -> Counts:
         gathered=warps.gathered,
         queries=warps.queries,
         kernels=torchs.kernels + warps.kernels + len(groups),
-        host=timer.seconds[(ON_THE_HOST, "")],
+        host=_host_seconds(runs, number, drawn, clock),
     )
+
+
+def _host_seconds(
+    runs: list[TexturingRun], number: int, drawn: Iterable[torch.Size], clock: Callable[[], float]
+) -> float:
+    """Seconds in which views are drawn for a step, and as many random numbers as were `drawn`; the median of a few."""
+    times = []
+    for _ in range(HOST_REPEATS):
+        start = clock()
+        generator = torch_generator(0, "host")
+        for run in runs:
+            edge = run.config.resolution_at(number / run.config.steps)
+            draw_views(run.subject, run.config.views, run.config.views_per_step, edge, number, generator)
+        for shape in drawn:
+            torch.rand(shape, generator=generator)
+        times.append(clock() - start)
+    return median(times)
 
 
 @contextmanager
 def _unchanged(runs: list[TexturingRun]) -> Iterator[None]:
-    """Keep optimisers from stepping: the fused one of a GPU is not the one that runs here, and is counted by hand."""
-    for run in runs:
-        setattr(run.optimizer, "step", lambda: None)  # noqa: B010 - a method, for mypy
+    """Keep runs from changing, and from looking back: neither film nor checkpoints are part of every step.
+
+    The fused optimiser of a GPU is not the one that runs here, and is counted by hand.
+    """
+    kept = [(one, name) for run in runs for one, name in ((run.optimizer, "step"), (run, "look_back"))]
+    steps = [run.step for run in runs]
+    for one, name in kept:
+        setattr(one, name, lambda: None)
     try:
         yield
     finally:
-        for run in runs:
-            delattr(run.optimizer, "step")
+        for one, name in kept:
+            delattr(one, name)
+        for run, step in zip(runs, steps):
+            run.step = step
 
 
 def clip_flops(run: TexturingRun, number: int) -> float:
