@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.utilities.annotations import quote
 
+from avatar_core.storage.keys import canonical_json
 from tasks.failures import Failure
 from tasks.retries import RETRY_DELAY_SECONDS, is_transient
 from tasks.stages import OPTIONS, compute
+from tasks.texturing_batch import STAGE as TEXTURING
+from tasks.texturing_batch import execute_texturing_batch
 from tasks.work import Avatar, Place, StageWork
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
 logger = logging.getLogger(__name__)
+
+TOGETHER = 8
+"""Avatars that a GPU textures at a time."""
 
 Job = tuple[StageWork, Avatar]
 """A computation and the avatar for which it is tried."""
@@ -33,7 +39,25 @@ def batch_key(context: "TaskRunContext", parameters: Mapping[str, Any]) -> str:
 
 @task(name="batch", task_run_name="{stage} of {count}", cache_key_fn=batch_key, **OPTIONS)
 def _batch(stage: str, count: int, jobs: Sequence[Job], place: Place) -> list[dict[str, Any]]:
+    if stage == TEXTURING and place.device.startswith("cuda"):
+        return _textured(jobs, place)
     return [_tried(work, place, owner) for work, owner in jobs]
+
+
+def _textured(jobs: Sequence[Job], place: Place) -> list[dict[str, Any]]:
+    """Texture avatars together, as many at a time as have equal settings, up to TOGETHER."""
+    results: dict[str, dict[str, Any]] = {}
+    groups: dict[tuple[str, str, str], list[Job]] = {}
+    for work, owner in jobs:
+        groups.setdefault((canonical_json(work.config), work.body, work.encoder), []).append((work, owner))
+    for group in groups.values():
+        for first in range(0, len(group), TOGETHER):
+            works, owners = zip(*group[first : first + TOGETHER])
+            outcomes = execute_texturing_batch(works, place, owners)
+            for work, outcome in zip(works, outcomes):
+                failed = {"failure": asdict(outcome)} if isinstance(outcome, Failure) else None
+                results[work.key] = failed or {"ref": outcome}
+    return [results[work.key] for work, _ in jobs]
 
 
 def run_batch(stage: str, jobs: Sequence[Job], place: Place) -> list[dict[str, Any]]:

@@ -64,56 +64,86 @@ def execute(work: StageWork, place: Place, owner: Avatar, call: Call) -> dict[st
 
 def _execute(work: StageWork, place: Place, owner: Avatar, call: Call) -> dict[str, Any]:
     store = ArtifactStore(place.library)
-    watcher = reporter()
-    existing = store.find(work.stage, work.key)
+    existing = reuse(store, work, place, owner)
     if existing is not None:
-        watcher.stage_finished(work, owner, 0.0, computed=False)
-        publish_result(place, work, owner, existing, store.read_meta(existing), computed=False)
-        return existing.to_json()
-    watcher.stage_started(work, owner)
+        return existing
+    reporter().stage_started(work, owner)
     try:
         with gpu_slot(place.device):
-            ref, meta = _compute(store, work, place, call)
+            context, config = stage_context(store, work, place), stage_config(work)
+            with Cost() as cost:
+                result = call(stage_module(work.stage), load_inputs(store, work), config, context)
+            ref, meta = publish_artifact(store, work, place, result, cost.seconds, cost.peak_mb)
     except Exception as error:
-        logger.error("%s of %s failed (key %s)", work.stage, owner.avatar_id, work.key, exc_info=error)
-        watcher.stage_failed(work, owner, error)
+        tell_failure(work, owner, error)
         raise
-    logger.info("%s of %s: key %s, %s", work.stage, owner.avatar_id, work.key, meta)
-    publish_result(place, work, owner, ref, meta, computed=True)
-    watcher.stage_finished(work, owner, meta["seconds"], computed=True)
-    return ref.to_json()
+    return tell_result(place, work, owner, ref, meta)
 
 
-def _compute(store: ArtifactStore, work: StageWork, place: Place, call: Call) -> tuple[ArtifactRef, dict[str, Any]]:
+def reuse(store: ArtifactStore, work: StageWork, place: Place, owner: Avatar) -> dict[str, Any] | None:
+    """Return and record the reference of a result that the store has already; None where it has none."""
+    existing = store.find(work.stage, work.key)
+    if existing is None:
+        return None
+    reporter().stage_finished(work, owner, 0.0, computed=False)
+    publish_result(place, work, owner, existing, store.read_meta(existing), computed=False)
+    return existing.to_json()
+
+
+def stage_config(work: StageWork) -> Any:
+    """Return the settings of a stage as its own Config."""
+    return stage_module(work.stage).Config.model_validate(dict(work.config))
+
+
+def stage_context(store: ArtifactStore, work: StageWork, place: Place) -> "StageContext":
+    """Return what a stage is given besides its inputs, with the place of its checkpoints."""
     from avatar_core.stages.base import StageContext
 
-    module = stage_module(work.stage)
     models = load_models(work.body, work.encoder, place.device)
-    checkpoint = store.checkpoints(work.stage, work.key)
-    context = StageContext(
+    return StageContext(
         body=models.body,
         encoder=models.encoder,
         device=models.device,
         progress=functools.partial(reporter().stage_progress, work),
-        checkpoint=checkpoint,
+        checkpoint=store.checkpoints(work.stage, work.key),
         stop=stop_requested,
     )
-    config = module.Config.model_validate(dict(work.config))
-    with Cost() as cost:
-        result = call(module, _load_inputs(store, work), config, context)
+
+
+def publish_artifact(
+    store: ArtifactStore, work: StageWork, place: Place, result: Any, seconds: float, peak_mb: float
+) -> tuple[ArtifactRef, dict[str, Any]]:
+    """Put a result with what it cost into the store, and its checkpoints away; return its reference and meta."""
     meta = {
-        "seconds": round(cost.seconds, 3),
-        "peak_mb": round(cost.peak_mb, 1),
+        "seconds": round(seconds, 3),
+        "peak_mb": round(peak_mb, 1),
         "device": device_name(place.device),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "score": stage_score(result),
     }
     ref = store.publish(work.stage, work.key, result.save, meta)
-    checkpoint.clear()
+    store.checkpoints(work.stage, work.key).clear()
     return ref, meta
 
 
-def _load_inputs(store: ArtifactStore, work: StageWork) -> Inputs:
+def tell_result(
+    place: Place, work: StageWork, owner: Avatar, ref: ArtifactRef, meta: dict[str, Any]
+) -> dict[str, Any]:
+    """Record in log, manifest and report that a result was computed; return its reference as a JSON object."""
+    logger.info("%s of %s: key %s, %s", work.stage, owner.avatar_id, work.key, meta)
+    publish_result(place, work, owner, ref, meta, computed=True)
+    reporter().stage_finished(work, owner, meta["seconds"], computed=True)
+    return ref.to_json()
+
+
+def tell_failure(work: StageWork, owner: Avatar, error: Exception) -> None:
+    """Tell log and report that a stage failed."""
+    logger.error("%s of %s failed (key %s)", work.stage, owner.avatar_id, work.key, exc_info=error)
+    reporter().stage_failed(work, owner, error)
+
+
+def load_inputs(store: ArtifactStore, work: StageWork) -> Inputs:
+    """Return what a stage reads of earlier ones; raises ArtifactError when the store lacks one."""
     results = {}
     for stage in UPSTREAM[work.stage]:
         ref = store.find(stage, work.upstream[stage])

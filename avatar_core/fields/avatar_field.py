@@ -13,6 +13,7 @@ from avatar_core.errors import ArtifactError
 from avatar_core.fields.base_layer import BaseLayer
 from avatar_core.fields.body_sdf import BodySdf, sample_body_sdf
 from avatar_core.fields.body_surface import BodySurface, Closest, outer_faces
+from avatar_core.fields.field_inquiry import Asked, Inquiry, Learned, Result
 from avatar_core.fields.garment_volume import cloth_share, joined, volume_box
 from avatar_core.fields.hash_encoding import HashEncoding
 from avatar_core.fields.hash_layout import HashConfig
@@ -64,6 +65,8 @@ class AvatarField(nn.Module):
         body_sdf: the body's sampled distance where already known; else it is sampled when first needed.
     """
 
+    offsets: Tensor
+
     def __init__(
         self,
         surface: BodySurface,
@@ -86,6 +89,7 @@ class AvatarField(nn.Module):
         self.color_encoding = HashEncoding(config.color, *box, generator)
         self.color_head = zero_head(self.color_encoding.width, config.hidden, 3, generator)
         self.base = BaseLayer(len(surface.vertices))
+        self.register_buffer("offsets", torch.tensor(TETRAHEDRON) * GRADIENT_STEP, persistent=False)
         self.to(surface.vertices.device)
 
     @property
@@ -153,24 +157,54 @@ class AvatarField(nn.Module):
 
     def residual(self, points: Tensor) -> Tensor:
         """Learned offset (N,) of the distance, metres, in (-outward, inward); exactly zero at the start."""
-        raw = self.geometry_head(self.geometry_encoding(points)).squeeze(1) * self.config.outward
+        return self.bounded_residual(self.geometry_head(self.geometry_encoding(points)).squeeze(1))
+
+    def bounded_residual(self, raw: Tensor) -> Tensor:
+        """Return what the geometry head's output (N,) means as an offset of the distance, metres."""
+        raw = raw * self.config.outward
         limit = torch.where(raw < 0, self.config.outward, self.config.inward)
         return limit * torch.tanh(raw / limit)
 
-    def gradient(self, points: Tensor, closest: Closest | None = None) -> tuple[Tensor, Tensor]:
+    def learned(self, asked: Asked) -> Learned:
+        """Return the learned parts that are asked for; see `FieldGroup` for those of several fields at once."""
+        nothing = self.base.logits.new_zeros
+        return Learned(
+            nothing(0) if asked.residual is None else self.residual(asked.residual),
+            nothing(0, 3) if asked.color is None else self.color_change(asked.color),
+        )
+
+    def answer(self, inquiry: Inquiry[Result]) -> Result:
+        """Carry out a computation that asks for learned parts of this field."""
+        try:
+            asked = next(inquiry)
+            while True:
+                asked = inquiry.send(self.learned(asked))
+        except StopIteration as end:
+            return end.value
+
+    def around(self, points: Tensor) -> Tensor:
+        """Return the four points (4 N, 3) around each of `points` (N, 3) that gradients are taken from."""
+        return (points[:, None] + self.offsets).reshape(-1, 3)
+
+    def gradient(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient (N, 3) of the distance at `points` (N, 3), and the residual's Laplacian (N,), per metre.
 
         The body's part has unit length and carries no gradient; the residual's comes from four offsets of
-        GRADIENT_STEP metres, so that both are differentiable in the learned parameters. `closest`: of these points,
-        where already known.
+        GRADIENT_STEP metres, so that both are differentiable in the learned parameters.
         """
-        step = GRADIENT_STEP
-        closest = self.surface.closest(points) if closest is None else closest
-        offsets = points.new_tensor(TETRAHEDRON) * step
-        around = (points[:, None] + offsets).reshape(-1, 3)
-        values = self.residual(around).reshape(-1, 4)
-        slope = (values[:, :, None] * offsets).sum(1) / (4.0 * step * step)
-        laplacian = (values.mean(1) - self.residual(points)) * (2.0 / (step * step))
+        around = self.around(points)
+        return self.gradient_of(
+            self.residual(points), self.residual(around), points, around, self.surface.closest(points)
+        )
+
+    def gradient_of(
+        self, residual: Tensor, residual_around: Tensor, points: Tensor, around: Tensor, closest: Closest
+    ) -> tuple[Tensor, Tensor]:
+        """Like `gradient`, given the residual (N,) at `points` and (4 N,) `around` them, and the closest points."""
+        square = GRADIENT_STEP * GRADIENT_STEP
+        values = residual_around.reshape(-1, 4)
+        slope = (values[:, :, None] * self.offsets).sum(1) / (4.0 * square)
+        laplacian = (values.mean(1) - residual) * (2.0 / square)
         return self._base_gradient(points, around, closest) + slope, laplacian
 
     @torch.no_grad()
@@ -180,11 +214,11 @@ class AvatarField(nn.Module):
         The body's distance is taken to its smooth tangent plane, so that neither the facets of its mesh nor the
         cells of a grid show; what is worn and the residual come from four offsets of GRADIENT_STEP metres.
         """
-        surface, offsets = self.surface, points.new_tensor(TETRAHEDRON) * GRADIENT_STEP
+        surface, offsets = self.surface, self.offsets
         closest = surface.closest(points)
         upright = nn.functional.normalize(surface.interpolate(closest, surface.normals), dim=1)
         above = ((points - surface.interpolate(closest, surface.vertices)) * upright).sum(1, keepdim=True)
-        around = (points[:, None] + offsets).reshape(-1, 3)
+        around = self.around(points)
         distance = (above + upright @ offsets.T).reshape(-1)
         if self.base.worn:
             thickness = self.base.offset(surface, surface.closest(around))
@@ -203,7 +237,7 @@ class AvatarField(nn.Module):
         if not self.base.worn:
             return mesh
         values = self.dressed_sdf.distance(around).view(-1, 4)
-        grid = nn.functional.normalize(values @ values.new_tensor(TETRAHEDRON), dim=1)
+        grid = nn.functional.normalize(values @ self.offsets, dim=1)
         worn = (self.base.offset(self.surface, closest) / CLOTH_THICKNESS).clamp(0.0, 1.0)
         if len(self.base.volumes):
             worn = torch.maximum(worn, cloth_share(points, closest.distance, self.base.volumes).amax(1))
@@ -211,18 +245,16 @@ class AvatarField(nn.Module):
 
     def color(self, points: Tensor) -> Tensor:
         """Albedo (N, 3) in [0, 1] at `points` (N, 3), metres, bind pose."""
-        return self.color_parts(points)[0]
+        return self.albedo(self.color_change(points), points, self.surface.closest(points))
 
-    def color_parts(self, points: Tensor, closest: Closest | None = None) -> tuple[Tensor, Tensor]:
-        """Return the albedo (N, 3) and the learned change of its logits (N, 3) at `points` (N, 3)."""
-        closest = self.surface.closest(points) if closest is None else closest
-        change = self.color_change(points)
+    def albedo(self, change: Tensor, points: Tensor, closest: Closest) -> Tensor:
+        """Albedo (N, 3) in [0, 1] at `points` (N, 3), given the learned change (N, 3) there and the closest points."""
         weights = self.base.weights(self.base.shares(self.surface, closest), closest, points)
-        return torch.sigmoid(self.base.painted(weights, change)), change
+        return torch.sigmoid(self.base.painted(weights, change))
 
     def color_change(self, points: Tensor) -> Tensor:
         """Learned change (N, 3) of the albedo's logits at `points` (N, 3); exactly zero at the start."""
-        return COLOR_RANGE * torch.tanh(self.color_head(self.color_encoding(points)) / COLOR_RANGE)
+        return bounded_change(self.color_head(self.color_encoding(points)))
 
     def state(self, *, with_body_sdf: bool = False) -> dict[str, Tensor]:
         """Return what `from_state` needs, on the CPU; the body's grid only if asked (it can be rebuilt)."""
@@ -258,6 +290,11 @@ class AvatarField(nn.Module):
             self._dressed_sdf = None
         except (KeyError, RuntimeError) as error:
             raise ArtifactError(f"the field's state does not fit this body ({error}); run its stage again") from error
+
+
+def bounded_change(raw: Tensor) -> Tensor:
+    """Return what the colour head's output means as a change of the albedo's logits."""
+    return COLOR_RANGE * torch.tanh(raw / COLOR_RANGE)
 
 
 def zero_head(inputs: int, hidden: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:

@@ -35,6 +35,12 @@ class BaseLayer(nn.Module):
         self.logits = nn.Parameter(torch.logit(torch.tensor([NEUTRAL])))
         self.register_buffer("anchor", self.logits.detach().clone())
         self.register_buffer("freedom", torch.ones(1, 2))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let `worn` and `_volume_regions` be found anew: asked at every step, they would make a GPU wait."""
+        self._worn: bool | None = None
+        self._one_region: Tensor | None = None
 
     def resize(self, regions: int, volumes: int) -> None:
         """Make room for a state of `regions` regions and `volumes` volumes; the colours restart neutral."""
@@ -45,6 +51,7 @@ class BaseLayer(nn.Module):
         self.logits = nn.Parameter(torch.logit(torch.tensor([NEUTRAL] * regions, device=device)))
         self.anchor = self.logits.detach().clone()
         self.freedom = torch.ones(regions, 2, device=device)
+        self._forget()
 
     def set_regions(
         self,
@@ -84,7 +91,17 @@ class BaseLayer(nn.Module):
     @property
     def worn(self) -> bool:
         """Whether anything stands off the body."""
-        return bool(self.thickness.any()) or len(self.volumes) > 0
+        if self._worn is None:
+            self._worn = bool(self.thickness.any()) or len(self.volumes) > 0
+        return self._worn
+
+    @property
+    def _volume_regions(self) -> Tensor:
+        """(M, R) 1 for the region whose colour each volume has."""
+        if self._one_region is None:
+            regions = self.volumes[:, -1].long()
+            self._one_region = torch.nn.functional.one_hot(regions, len(self.logits)).to(self.volumes)
+        return self._one_region
 
     def drift(self) -> Tensor:
         """Mean squared change (scalar) of the region colours' logits since they were set."""
@@ -113,9 +130,8 @@ class BaseLayer(nn.Module):
         if not len(self.volumes):
             return shares
         cloth = cloth_share(points, closest.distance, self.volumes)
-        for index, region in enumerate(self.volumes[:, -1].long().tolist()):
-            only = torch.nn.functional.one_hot(torch.tensor(region, device=shares.device), shares.shape[1])
-            shares = torch.lerp(shares, only.to(shares).expand_as(shares), cloth[:, index : index + 1])
+        for index, only in enumerate(self._volume_regions):
+            shares = torch.lerp(shares, only.expand_as(shares), cloth[:, index : index + 1])
         return shares
 
     def painted(self, weights: Tensor, change: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -40,12 +41,18 @@ class BodySdf:
 
     def distance(self, points: Tensor) -> Tensor:
         """Interpolate trilinearly at `points` (N, 3): (N,) metres; beyond the grid, its border's value."""
-        sizes = torch.tensor(self.values.shape[::-1], dtype=points.dtype, device=points.device)
-        unit = (points - points.new_tensor(self.lower)) / (self.cell * (sizes - 1)) * 2.0 - 1.0
+        lower, extent = self._frame
+        unit = (points - lower) / extent * 2.0 - 1.0
         sampled = torch.nn.functional.grid_sample(
             self.values[None, None], unit[None, None, None], padding_mode="border", align_corners=True
         )
         return sampled.reshape(-1)
+
+    @cached_property
+    def _frame(self) -> tuple[Tensor, Tensor]:
+        """First corner (3,) and extent (3,), metres: kept on the device, which waits for what is sent to it."""
+        sizes = torch.tensor(self.values.shape[::-1], dtype=torch.float32, device=self.values.device)
+        return self.values.new_tensor(self.lower), self.cell * (sizes - 1)
 
     def offset(self, thickness: Callable[[Tensor], Tensor], reach: float) -> "BodySdf":
         """Return the grid less `thickness` (N,) at points (N, 3), in metres, within `reach` metres of the body.

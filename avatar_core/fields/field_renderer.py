@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from avatar_core.fields.avatar_field import AvatarField
+from avatar_core.fields.field_inquiry import Asked, Inquiry
 from avatar_core.fields.neus import Composite, composite
 from avatar_core.fields.shell import Shell, ShellRays, stratified_depths
 from avatar_core.rendering.cameras import Cameras
 from avatar_core.rendering.lights import Lights, shade
+from avatar_core.transfers import sent
 
 VISIBLE = 0.02
 """Rays less opaque than this show the background alone and cost neither a normal nor an albedo."""
@@ -39,6 +41,8 @@ class FieldViews:
     """(N, 3) gradient of the distance there (unit length where the field is a distance)."""
     laplacian: Tensor
     """(N,) Laplacian of the learned residual there, per metre."""
+    residual: Tensor
+    """(N,) learned offset of the distance there, metres."""
     color_change: Tensor
     """(N, 3) learned change of the albedo's logits there."""
     albedo: Tensor
@@ -58,7 +62,37 @@ def render_field(
     generator: torch.Generator | None = None,
     rays: ShellRays | None = None,
 ) -> FieldViews:
-    """Render a field; differentiable in its learned parameters and the sharpness.
+    """Render a field; differentiable in its learned parameters and the sharpness. See `rendering`."""
+    return field.answer(
+        rendering(
+            field,
+            shell,
+            cameras,
+            lights,
+            background,
+            sharpness,
+            intervals=intervals,
+            clay=clay,
+            generator=generator,
+            rays=rays,
+        )
+    )
+
+
+def rendering(
+    field: AvatarField,
+    shell: Shell,
+    cameras: Cameras,
+    lights: Lights,
+    background: Tensor,
+    sharpness: Tensor,
+    *,
+    intervals: int,
+    clay: bool,
+    generator: torch.Generator | None = None,
+    rays: ShellRays | None = None,
+) -> Inquiry[FieldViews]:
+    """Render a field, asking for what it has learned: of the distance at the samples, then of all on the surface.
 
     Distances are evaluated once a sample; the geometry learns through opacities and normals, the albedo at
     the surface point alone.
@@ -80,21 +114,24 @@ def render_field(
         jitter = None
         if generator is not None:
             jitter = torch.rand(len(cameras), 2, generator=generator, device=generator.device) - 0.5
-            jitter = jitter.to(cameras.eye)
+            jitter = sent(jitter, cameras.device)
         rays = shell.rays(cameras, field.dressed_sdf.distance, jitter)
     depths = stratified_depths(rays, intervals, generator)
-    samples = rays.origins[:, None] + depths[:, :, None] * rays.directions[:, None]
-    distances = field.sdf_sampled(samples.reshape(-1, 3)).reshape(depths.shape)
-    rendered = composite(distances, depths, sharpness)
+    samples = (rays.origins[:, None] + depths[:, :, None] * rays.directions[:, None]).reshape(-1, 3)
+    learned = yield Asked(residual=samples)
+    distances = field.dressed_sdf.distance(samples) + learned.residual
+    rendered = composite(distances.reshape(depths.shape), depths, sharpness)
     # Where a ray grazes the body it can slip through the sampled distance; the body still stands behind it.
     opacity = torch.where(rays.on_body, 1.0, rendered.opacity)
     slipped = rays.on_body & (rendered.opacity < SLIPPED)
     depth = torch.where(slipped, rays.body_depth, rendered.depth).detach()
     visible = (opacity.detach() > VISIBLE).nonzero().squeeze(1)
     points = (rays.origins + depth[:, None] * rays.directions)[visible]
-    closest = field.surface.closest(points)
-    gradient, laplacian = field.gradient(points, closest)
-    albedo, change = field.color_parts(points, closest)
+    around, closest = field.around(points), field.surface.closest(points)
+    learned = yield Asked(residual=torch.cat([around, points]), color=points)
+    residual_around, residual = learned.residual.split([len(around), len(points)])
+    gradient, laplacian = field.gradient_of(residual, residual_around, points, around, closest)
+    albedo = field.albedo(learned.color, points, closest)
     normals = torch.nn.functional.normalize(gradient, dim=1)
     light = shade(torch.ones_like(albedo), normals, lights, rays.view[visible])
     paint = _Painter(background, rays.pixel[visible], opacity[visible])
@@ -107,7 +144,8 @@ def render_field(
         points=points,
         gradient=gradient,
         laplacian=laplacian,
-        color_change=change,
+        residual=residual,
+        color_change=learned.color,
         albedo=albedo,
     )
 

@@ -1,5 +1,11 @@
 """Multi-resolution hash encoding as a torch module over Warp kernels."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
 import torch
 import warp as wp
 from torch import Tensor, nn
@@ -10,17 +16,70 @@ from avatar_core.fields.hash_layout import FEATURES, HashConfig, HashLayout, has
 from avatar_core.fields.warp_runtime import as_array, launch
 
 
+@dataclass(frozen=True, eq=False)
+class Grids:
+    """Where the L levels of each of K grids lie in space and in one table of all, as the kernels read it."""
+
+    cells: Tensor  # (K L,) float32, metres
+    dims: Tensor  # (K L, 3) int32, corners along x, y and z
+    offsets: Tensor  # (K L,) int32, rows of the table before the level's
+    sizes: Tensor  # (K L,) int32, rows of the level
+    dense: Tensor  # (K L,) int32, 1 where each corner has a row of its own
+    lower: Tensor  # (K, 3) float32, lowest corner of the box, metres
+    upper: Tensor  # (K, 3) float32
+
+    @classmethod
+    def of(cls, layouts: Sequence[HashLayout], device: torch.device | str) -> Grids:
+        """Put grids of equally many levels one after another; their tables are to be joined in the same order."""
+
+        def tensor(values: list, dtype: torch.dtype) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)
+
+        offsets, first = [], 0
+        for layout in layouts:
+            offsets += [first + offset for offset in layout.offsets]
+            first += layout.rows
+        return cls(
+            cells=tensor([cell for one in layouts for cell in one.cells], torch.float32),
+            dims=tensor([dims for one in layouts for dims in one.dims], torch.int32),
+            offsets=tensor(offsets, torch.int32),
+            sizes=tensor([size for one in layouts for size in one.sizes], torch.int32),
+            dense=tensor([dense for one in layouts for dense in one.dense], torch.int32),
+            lower=tensor([one.lower for one in layouts], torch.float32),
+            upper=tensor([one.upper for one in layouts], torch.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+    @property
+    def levels(self) -> int:
+        """Levels of each grid."""
+        return len(self.cells) // len(self)
+
+    def arguments(self, points: Tensor) -> list:
+        """Return the kernels' arguments, in their order, for `points` (N, 3), N a multiple of K."""
+        return [*self._arrays, len(points) // len(self)]
+
+    @cached_property
+    def _arrays(self) -> list[wp.array]:
+        return [
+            as_array(self.cells),
+            as_array(self.dims, wp.vec3i),
+            as_array(self.offsets),
+            as_array(self.sizes),
+            as_array(self.dense),
+            as_array(self.lower, wp.vec3),
+            as_array(self.upper, wp.vec3),
+        ]
+
+
 class HashEncoding(nn.Module):
     """Trainable features on grids of growing resolution, interpolated trilinearly and concatenated.
 
     The reference for values and gradients is `hash_reference.encode_reference`.
     """
 
-    cells: Tensor
-    dims: Tensor
-    offsets: Tensor
-    sizes: Tensor
-    dense: Tensor
     level_weights: Tensor
 
     def __init__(
@@ -38,15 +97,8 @@ class HashEncoding(nn.Module):
         if generator is not None:
             table.uniform_(-1e-4, 1e-4, generator=generator)
         self.table = nn.Parameter(table)
-        for name, values, dtype in (
-            ("cells", self.layout.cells, torch.float32),
-            ("dims", self.layout.dims, torch.int32),
-            ("offsets", self.layout.offsets, torch.int32),
-            ("sizes", self.layout.sizes, torch.int32),
-            ("dense", self.layout.dense, torch.int32),
-        ):
-            self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
         self.register_buffer("level_weights", torch.ones(self.layout.levels), persistent=False)
+        self._grids: Grids | None = None
 
     @property
     def width(self) -> int:
@@ -60,46 +112,47 @@ class HashEncoding(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Return (N, width) features of `points` (N, 3) float32, metres; differentiable once in both."""
-        return _Encode.apply(points, self.table, self)
+        if self._grids is None or self._grids.cells.device != self.table.device:
+            self._grids = Grids.of([self.layout], self.table.device)
+        return encode(points, self.table, self.level_weights, self._grids)
 
-    def level_arguments(self) -> list:
-        """Return the per-level kernel arguments, in the kernels' order, level weights excluded."""
-        return [
-            as_array(self.cells),
-            as_array(self.dims, wp.vec3i),
-            as_array(self.offsets),
-            as_array(self.sizes),
-            as_array(self.dense),
-            wp.vec3(*self.layout.lower),
-            wp.vec3(*self.layout.upper),
-        ]
+
+def encode(points: Tensor, table: Tensor, level_weights: Tensor, grids: Grids) -> Tensor:
+    """Return features (N, 2 L) of points in K grids, in one launch; differentiable once in points and table.
+
+    Args:
+        points: (N, 3) float32, metres, clamped into their grid's box; N / K points a grid, grid after grid.
+        table: (rows, 2) the grids' tables, joined.
+        level_weights: (K L,) factor of each level's features, grid after grid.
+        grids: the layout.
+    """
+    return _Encode.apply(points, table, level_weights, grids)
 
 
 class _Encode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, points: Tensor, table: Tensor, encoding: HashEncoding) -> Tensor:
+    def forward(ctx, points: Tensor, table: Tensor, level_weights: Tensor, grids: Grids) -> Tensor:
         points = points.detach().contiguous()
-        ctx.encoding = encoding
-        ctx.weights = encoding.level_weights.clone()
+        ctx.grids = grids
+        ctx.weights = level_weights.clone()
         ctx.save_for_backward(points, table)
-        features = points.new_empty(len(points), encoding.layout.levels, FEATURES)
+        features = points.new_empty(len(points), grids.levels, FEATURES)
         inputs = [
             as_array(points, wp.vec3),
             as_array(table, wp.vec2),
             as_array(ctx.weights),
-            *encoding.level_arguments(),
+            *grids.arguments(points),
             as_array(features, wp.vec2),
         ]
         launch(encode_forward, len(points), inputs, on=points)
-        return features.view(len(points), encoding.width)
+        return features.view(len(points), grids.levels * FEATURES)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_features: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx, grad_features: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         points, table = ctx.saved_tensors
-        encoding = ctx.encoding
-        shared = [as_array(ctx.weights), *encoding.level_arguments()]
-        grad = as_array(grad_features.contiguous().view(len(points), -1, FEATURES), wp.vec2)
+        shared = [as_array(ctx.weights), *ctx.grids.arguments(points)]
+        grad = as_array(grad_features.contiguous().view(len(points), ctx.grids.levels, FEATURES), wp.vec2)
         grad_points = grad_table = None
         if ctx.needs_input_grad[1]:
             grad_table = torch.zeros_like(table)
@@ -115,4 +168,4 @@ class _Encode(torch.autograd.Function):
                 as_array(grad_points, wp.vec3),
             ]
             launch(encode_backward_points, len(points), inputs, on=points)
-        return grad_points, grad_table, None
+        return grad_points, grad_table, None, None

@@ -1,10 +1,13 @@
 """Warp kernels of the multi-resolution hash encoding, one source for CPU and CUDA.
 
+A launch encodes the points of one or more grids (of K avatars), each grid's after the other's, `share` points a grid.
+What is known of a level lies in flat arrays, grid after grid; `offsets` count from the start of the one table of all.
+
 On the CPU Warp runs threads one after another, so that the backward pass adds into the table in a fixed
 order and is bit-reproducible; on CUDA the order of its atomic additions varies.
 """
 
-# mypy: disable-error-code="valid-type,index"
+# mypy: disable-error-code="valid-type,index,operator"
 # Annotations of Warp kernels are values that Warp reads, not Python types.
 
 import warp as wp
@@ -45,13 +48,17 @@ def encode_forward(
     offsets: wp.array(dtype=int),
     sizes: wp.array(dtype=int),
     dense: wp.array(dtype=int),
-    lower: wp.vec3,
-    upper: wp.vec3,
+    lower: wp.array(dtype=wp.vec3),
+    upper: wp.array(dtype=wp.vec3),
+    share: int,
     features: wp.array2d(dtype=wp.vec2),
 ):
     i = wp.tid()
-    point = clamp_point(points[i], lower, upper) - lower
-    for level in range(cells.shape[0]):
+    grid = i // share
+    levels = cells.shape[0] // lower.shape[0]
+    point = clamp_point(points[i], lower[grid], upper[grid]) - lower[grid]
+    for own in range(levels):
+        level = grid * levels + own
         total = wp.vec2(0.0, 0.0)
         if level_weights[level] != 0.0:
             position = point / cells[level]
@@ -71,7 +78,7 @@ def encode_forward(
                 )
                 slot = corner_slot(base[0] + sx, base[1] + sy, base[2] + sz, size, sizes[level], dense[level])
                 total += weight * table[offsets[level] + slot]
-        features[i, level] = total * level_weights[level]
+        features[i, own] = total * level_weights[level]
 
 
 @wp.kernel(enable_backward=False)
@@ -83,22 +90,27 @@ def encode_backward_table(
     offsets: wp.array(dtype=int),
     sizes: wp.array(dtype=int),
     dense: wp.array(dtype=int),
-    lower: wp.vec3,
-    upper: wp.vec3,
+    lower: wp.array(dtype=wp.vec3),
+    upper: wp.array(dtype=wp.vec3),
+    share: int,
     grad_features: wp.array2d(dtype=wp.vec2),
     grad_table: wp.array(dtype=wp.vec2),
 ):
     i = wp.tid()
-    point = clamp_point(points[i], lower, upper) - lower
-    for level in range(cells.shape[0]):
-        if level_weights[level] != 0.0:
+    grid = i // share
+    levels = cells.shape[0] // lower.shape[0]
+    point = clamp_point(points[i], lower[grid], upper[grid]) - lower[grid]
+    for own in range(levels):
+        level = grid * levels + own
+        grad = grad_features[i, own] * level_weights[level]
+        # Points that nothing depends on (unseen samples, padding) would only queue up for the same rows.
+        if grad[0] != 0.0 or grad[1] != 0.0:
             position = point / cells[level]
             size = dims[level]
             base = cell_base(position, size)
             fx = position[0] - float(base[0])
             fy = position[1] - float(base[1])
             fz = position[2] - float(base[2])
-            grad = grad_features[i, level] * level_weights[level]
             for corner in range(8):
                 sx = corner & 1
                 sy = (corner >> 1) & 1
@@ -122,17 +134,21 @@ def encode_backward_points(
     offsets: wp.array(dtype=int),
     sizes: wp.array(dtype=int),
     dense: wp.array(dtype=int),
-    lower: wp.vec3,
-    upper: wp.vec3,
+    lower: wp.array(dtype=wp.vec3),
+    upper: wp.array(dtype=wp.vec3),
+    share: int,
     grad_features: wp.array2d(dtype=wp.vec2),
     grad_points: wp.array(dtype=wp.vec3),
 ):
     i = wp.tid()
+    grid = i // share
+    levels = cells.shape[0] // lower.shape[0]
     original = points[i]
-    inside = clamp_point(original, lower, upper)
-    point = inside - lower
+    inside = clamp_point(original, lower[grid], upper[grid])
+    point = inside - lower[grid]
     total = wp.vec3(0.0, 0.0, 0.0)
-    for level in range(cells.shape[0]):
+    for own in range(levels):
+        level = grid * levels + own
         if level_weights[level] != 0.0:
             position = point / cells[level]
             size = dims[level]
@@ -140,7 +156,7 @@ def encode_backward_points(
             fx = position[0] - float(base[0])
             fy = position[1] - float(base[1])
             fz = position[2] - float(base[2])
-            grad = grad_features[i, level] * (level_weights[level] / cells[level])
+            grad = grad_features[i, own] * (level_weights[level] / cells[level])
             for corner in range(8):
                 sx = corner & 1
                 sy = (corner >> 1) & 1

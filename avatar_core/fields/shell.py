@@ -11,6 +11,7 @@ from avatar_core.fields.body_surface import BodySurface
 from avatar_core.fields.garment_volume import volume_meshes
 from avatar_core.rendering.cameras import Cameras
 from avatar_core.rendering.rasterizer import MeshRays
+from avatar_core.transfers import sent
 
 PROBES = 24
 """Places along a ray where the distance before anything learned is looked up, to find the stretch to sample."""
@@ -163,5 +164,5 @@ def stratified_depths(rays: ShellRays, intervals: int, generator: torch.Generato
         offset = torch.full_like(steps, 0.5)
     else:
         draws = torch.rand(len(rays), count, generator=generator, device=generator.device)
-        offset = draws.to(rays.near.device)
+        offset = sent(draws, rays.near.device)
     return rays.near[:, None] + (steps + offset) / count * (rays.far - rays.near)[:, None]

@@ -9,9 +9,7 @@ from torch import Tensor
 
 from avatar_core.perception.checkpoint_folder import encoder_folder
 from avatar_core.perception.openai_encoder import PREFIX, load_openai
-from avatar_core.perception.transformers_encoder import load_folder
-
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+from avatar_core.perception.transformers_encoder import DTYPES, load_folder
 
 
 class Encoder(Protocol):
@@ -22,6 +20,11 @@ class Encoder(Protocol):
     image_size: int
     dim: int
     device: torch.device
+    dtypes: tuple[torch.dtype, ...]  # what its model can compute in
+
+    def in_dtype(self, dtype: torch.dtype) -> Encoder:
+        """Return the same encoder computing in another of `dtypes`; raises WeightsError for any other."""
+        ...
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Return float32 unit vectors (B, D) of images (B, 3, H, W) in [0, 1]; differentiable."""
@@ -47,8 +50,8 @@ def load_encoder(
         WeightsError: the weights are not there, would run code, or do not fit; the message says what to do.
         ValueError: another dtype.
     """
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype is {dtype}; expected one of {', '.join(map(str, _DTYPES))}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype}; expected one of {', '.join(map(str, DTYPES))}")
     if name_or_path.startswith(PREFIX):
         return load_openai(name_or_path, device, dtype)
     return load_folder(encoder_folder(name_or_path), name_or_path, device, dtype)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from avatar_core.errors import WeightsError
 from avatar_core.perception.preprocess import normalize, resize
 
 CLIP_MEAN: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
@@ -23,7 +24,10 @@ class FrozenEncoder(ABC):
         device: where the model is.
         image_size: the side, in pixels, that the model sees.
         mean, std: of the image normalisation, by channel.
+        dtype: what the model computes in.
     """
+
+    dtypes: tuple[torch.dtype, ...] = (torch.float32,)
 
     def __init__(
         self,
@@ -34,15 +38,29 @@ class FrozenEncoder(ABC):
         image_size: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.name, self.digest, self.device, self.image_size = name, digest, device, image_size
-        self._mean, self._std = mean, std
+        self._mean, self._std = torch.tensor(mean, device=device), torch.tensor(std, device=device)
+        self._by_dtype: dict[torch.dtype, FrozenEncoder] = {dtype: self}
         self._texts: dict[str, Tensor] = {}
         self.dim = int(self.encode_texts(["a person"]).shape[1])
 
     @abstractmethod
     def _image_features(self, pixels: Tensor) -> Tensor:
         """Return features (B, D) of any length of normalised float32 images (B, 3, S, S)."""
+
+    def _converted(self, dtype: torch.dtype) -> FrozenEncoder:
+        """Return a copy that computes in another of `dtypes`; of an encoder that has others."""
+        raise NotImplementedError
+
+    def in_dtype(self, dtype: torch.dtype) -> FrozenEncoder:
+        """Return the same encoder computing in `dtype`, converted once; raises WeightsError where it cannot."""
+        if dtype not in self.dtypes:
+            raise WeightsError(f"encoder {self.name!r} computes in {', '.join(map(str, self.dtypes))}, not in {dtype}")
+        if dtype not in self._by_dtype:
+            self._by_dtype[dtype] = self._converted(dtype)
+        return self._by_dtype[dtype]
 
     @abstractmethod
     def _text_features(self, texts: list[str]) -> Tensor:

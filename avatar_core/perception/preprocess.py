@@ -25,7 +25,6 @@ def resize(images: Tensor, size: int) -> Tensor:
     return resized.clamp(0.0, 1.0)
 
 
-def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Return (images - mean) / std of (B, 3, H, W) images, channel by channel."""
-    shape = (1, -1, 1, 1)
-    return (images - images.new_tensor(mean).view(shape)) / images.new_tensor(std).view(shape)
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return (images - mean) / std of (B, 3, H, W) images, channel by channel (3,)."""
+    return (images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)

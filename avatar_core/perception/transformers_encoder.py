@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from avatar_core.perception.checkpoint_folder import PICKLE, check_pickle, folde
 from avatar_core.perception.frozen_encoder import CLIP_MEAN, CLIP_STD, FrozenEncoder
 from avatar_core.perception.patch_projection import project_patches
 
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""What these models compute in; in float16 small gradients vanish, so that bfloat16 is better to optimise with."""
 _SIGLIP_MEAN = _SIGLIP_STD = (0.5, 0.5, 0.5)
 
 
@@ -29,6 +32,8 @@ class TransformersEncoder(FrozenEncoder):
         mean, std: of the image normalisation.
         device: where it runs.
     """
+
+    dtypes: tuple[torch.dtype, ...] = DTYPES
 
     def __init__(
         self,
@@ -47,7 +52,15 @@ class TransformersEncoder(FrozenEncoder):
         self._context = int(model.config.text_config.max_position_embeddings)
         self._padding = "max_length" if _is_siglip(model) else "longest"
         size = int(model.config.vision_config.image_size)
-        super().__init__(name=name, digest=digest, device=place, image_size=size, mean=mean, std=std)
+        super().__init__(
+            name=name, digest=digest, device=place, image_size=size, mean=mean, std=std, dtype=self._model.dtype
+        )
+
+    def _converted(self, dtype: torch.dtype) -> TransformersEncoder:
+        converted = copy.copy(self)
+        converted._model = copy.deepcopy(self._model).to(dtype)
+        converted._texts = {}
+        return converted
 
     def _image_features(self, pixels: Tensor) -> Tensor:
         return _tensor(self._model.get_image_features(pixel_values=pixels.to(self._model.dtype)))

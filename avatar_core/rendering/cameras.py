@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from avatar_core.transfers import sent
 
 NEAR = 0.01
 """Distance of the near clip plane, in metres."""
@@ -54,7 +57,8 @@ class Cameras:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Cameras":
         """Return the same cameras on another device or in another floating point type."""
-        moved = {name: getattr(self, name).to(device=device, dtype=dtype) for name in _TENSORS}
+        place = self.device if device is None else device
+        moved: dict[str, Any] = {name: sent(getattr(self, name), place).to(dtype=dtype) for name in _TENSORS}
         return replace(self, **moved)
 
     def __getitem__(self, index: int | slice | Tensor) -> "Cameras":

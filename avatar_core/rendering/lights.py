@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from avatar_core.rendering.cameras import Cameras
+from avatar_core.transfers import sent
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +23,9 @@ class Lights:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Lights":
         """Return the same lights on another device or in another floating point type."""
-        return Lights(
-            *(value.to(device=device, dtype=dtype) for value in (self.direction, self.ambient, self.diffuse))
-        )
+        place = self.direction.device if device is None else device
+        values = (self.direction, self.ambient, self.diffuse)
+        return Lights(*(sent(value, place).to(dtype=dtype) for value in values))
 
     def __len__(self) -> int:
         return self.direction.shape[0]

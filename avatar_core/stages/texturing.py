@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from avatar_core.errors import DivergenceError, Interrupted
-from avatar_core.fields.field_renderer import FieldViews, render_field
+from avatar_core.fields.field_inquiry import Asked, Inquiry
+from avatar_core.fields.field_renderer import FieldViews, render_field, rendering
 from avatar_core.fields.neus import Sharpness
 from avatar_core.fields.shell import shell_of
+from avatar_core.perception.precision import for_guidance
 from avatar_core.perception.prompts import appearance_prompts
 from avatar_core.seeds import torch_generator
 from avatar_core.stages.base import StageContext
@@ -22,22 +24,15 @@ from avatar_core.stages.implicit_init import ImplicitAvatar
 from avatar_core.stages.outfit_search import search_outfit
 from avatar_core.stages.texturing_config import Config
 from avatar_core.stages.texturing_film import Film, FilmCamera
-from avatar_core.stages.texturing_losses import guidance, guided_images, total_loss
+from avatar_core.stages.texturing_ledger import Ledger
+from avatar_core.stages.texturing_losses import guidance, guided_images, neighbours, total_loss
 from avatar_core.stages.texturing_plateau import has_stalled
-from avatar_core.stages.texturing_recovery import (
-    Diverged,
-    Effort,
-    Event,
-    Setback,
-    check_gradients,
-    check_loss,
-    setback_of,
-)
+from avatar_core.stages.texturing_recovery import Diverged, Effort, Event, Setback, setback_of
 from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, draw_views, scoring_views
 
 NAME = "texturing"
-VERSION = 6
+VERSION = 7
 logger = logging.getLogger(__name__)
 
 __all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "TexturingRun", "run"]
@@ -71,7 +66,7 @@ class Shown:
     rendered: FieldViews
     images: Tensor  # (N, 3, H, W) in [0, 1]
     texts: Tensor  # (N, D) unit text features that they are compared with
-    generator: torch.Generator  # of the rest of the step's draws
+    neighbour_change: Tensor  # (P, 3) learned change of the albedo's logits near the P surface points
 
 
 class TexturingRun:
@@ -87,13 +82,14 @@ class TexturingRun:
         self.subject = Subject.of(context.body, self.shaped)
         prompts = appearance_prompts(prompt, self.subject.sex)
         self.targets = context.encoder.encode_texts([prompts[kind] for kind in PROMPT_KINDS]).to(context.device)
+        self.guide = for_guidance(context.encoder, config.guidance_dtype)
         self.field = avatar.field(context.body)
         self.sharpness = Sharpness(config.initial_sharpness).to(context.device)
         self.step = 0
         self.score_before = math.nan
         self.outfit: dict[str, Any] = {}
         self.regions: tuple[str, ...] = ()
-        self.history: list[dict[str, float]] = []
+        self.ledger = Ledger(config.recovery)
         self.camera = FilmCamera(self.shaped.vertices, config.film, config.intervals)
         self.film = Film.empty(config.film)
         self.effort = Effort()
@@ -149,6 +145,7 @@ class TexturingRun:
             ],
             betas=(0.9, 0.99),
             eps=1e-10,
+            fused=self.context.device.type == "cuda",
         )
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
 
@@ -163,27 +160,34 @@ class TexturingRun:
 
     def setback(self, error: Exception) -> Setback:
         """Return how to go on after a step that raised `error`; raises it where there is no way."""
-        edge = self._edge(self.step)
+        # What was looked at late diverged at the first step that the history lacks.
+        before = len(self.history) if isinstance(error, Diverged) else self.step
         views, recovery = self.config.views_per_step, self.config.recovery
-        return setback_of(error, self.step + 1, self.effort, views, edge, recovery)
+        return setback_of(error, before + 1, self.effort, views, self._edge(before), recovery)
 
     def advance(self) -> None:
         """Take one optimisation step; raises Diverged where the loss or a gradient tells not to."""
         shown = self.show()
-        loss = self.weigh(shown, guidance(self.context.encoder, shown.images, shown.texts))
+        loss = self.weigh(shown, guidance(self.guide, shown.images, shown.texts))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.learn()
 
     def show(self) -> Shown:
         """Begin a step: render its views."""
+        return self.field.answer(self.showing())
+
+    def showing(self) -> Inquiry[Shown]:
+        """Begin a step: set its rates and grid levels, and return the rendering of its views."""
+        self._schedule(self.step / max(self.config.steps, 1))
+        return self._showing()
+
+    def _showing(self) -> Inquiry[Shown]:
         config = self.config
-        done = self.step / max(config.steps, 1)
         generator = torch_generator(self.seed, NAME, "step", str(self.step))
-        self._schedule(done)
         count, edge = self.effort.step_size(config.views_per_step, self._edge(self.step))
         views = draw_views(self.subject, config.views, count, edge, self.step, generator)
-        rendered = render_field(
+        rendered = yield from rendering(
             self.field,
             self.shell,
             views.cameras,
@@ -194,28 +198,38 @@ class TexturingRun:
             clay=config.losses.clay > 0,
             generator=generator,
         )
+        learned = yield Asked(color=neighbours(rendered, config.losses, generator))
         images, texts = guided_images(rendered, self.targets[views.prompt], config.losses, self.step)
-        return Shown(rendered, images, texts, generator)
+        return Shown(rendered, images, texts, learned.color)
 
     def weigh(self, shown: Shown, disagreement: Tensor) -> Tensor:
-        """Go on with a step: return its loss (scalar), given the 1 - cosine (N,) of the images and texts shown.
-
-        Raises Diverged where the loss tells not to go on.
-        """
-        losses = self.config.losses
-        loss, parts = total_loss(shown.rendered, disagreement, self.field, losses, shown.generator)
-        value = float(loss.detach())
-        check_loss(value, self.history, self.config.recovery)
-        numbers = {name: float(part) for name, part in parts.items()}
-        self._latest = {"step": float(self.step + 1), "loss": value, **numbers}
+        """Go on with a step: return its loss (scalar), given the 1 - cosine (N,) of the images and texts shown."""
+        loss, self._parts = total_loss(
+            shown.rendered, disagreement, self.field, self.config.losses, shown.neighbour_change
+        )
+        self._loss = loss.detach()
         return loss
 
     def learn(self) -> None:
-        """End a step whose loss has gone backward; raises Diverged where a gradient tells not to."""
-        check_gradients(parameter for group in self.optimizer.param_groups for parameter in group["params"])
+        """End a step whose loss has gone backward; raises Diverged where this step or one before tells not to."""
+        groups = self.optimizer.param_groups
+        self.ledger.note(self._loss, self._parts, (parameter for group in groups for parameter in group["params"]))
+        if self._looks_after(self.step + 1):
+            self.ledger.look()
         self.optimizer.step()
         self.step += 1
-        self.history.append(self._latest)
+
+    def _looks_after(self, step: int) -> bool:
+        """Tell whether the numbers up to those of this step are looked at before its change is made."""
+        config = self.config
+        plateau = config.plateau.window if config.plateau.patience else step + 1
+        together = config.recovery.looked_at_together(self.context.device)
+        return step == config.steps or not all(step % every for every in (together, config.checkpoint_every, plateau))
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """Each step's number, loss and parts of the loss before weighting, of the steps that were looked at."""
+        return self.ledger.history
 
     def look_back(self) -> None:
         """After a step: see whether the run is over, take the picture and keep the checkpoint that are due."""
@@ -227,7 +241,7 @@ class TexturingRun:
             self.events.append(self._event(Setback(self.step, "plateau", reason, self.effort)))
         if self.finished or config.film.due(self.step, config.steps):
             self._shoot(f"step {self.step}")
-        self.context.progress(self.step, config.steps, f"loss {self.history[-1]['loss']:.3f}")
+        self.context.progress(self.step, config.steps, f"loss {self.history[-1]['loss']:.3f}" if self.history else "")
         stopping = self.context.stop() and not self.finished
         if not self.finished and (stopping or self.step % config.checkpoint_every == 0):
             self.keep()
@@ -301,7 +315,7 @@ class TexturingRun:
         with torch.no_grad():
             self.sharpness.log_scale.copy_(state["sharpness"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        self.score_before, self.history = state["score_before"], list(state["history"])
+        self.score_before, self.ledger = state["score_before"], Ledger(self.config.recovery, state["history"])
         self.outfit, self.regions = state["outfit"], tuple(state["regions"])
         self.film = Film(**state["film"])
         self.effort, self.events = Effort(**state["effort"]), [Event(**event) for event in state["events"]]

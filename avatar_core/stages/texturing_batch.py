@@ -1,18 +1,20 @@
-"""Texturing several avatars at once, each on its own, but for the image-text model: it sees all their views together.
+"""Texturing several avatars at once: fields of all are evaluated together, and the image-text model sees all views.
 
-On a GPU, one avatar's few views leave the model mostly idle.
+On a GPU, one avatar's few views and points leave most of it idle.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from avatar_core.errors import AvatarError
+from avatar_core.errors import AvatarError, Interrupted
+from avatar_core.fields import FieldConfig
+from avatar_core.fields.field_group import FieldGroup
 from avatar_core.perception.encoder import Encoder
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.implicit_init import ImplicitAvatar
@@ -41,18 +43,24 @@ Result = TexturedAvatar | AvatarError | MemoryError
 
 
 def run_batch(jobs: Sequence[Job], config: Config) -> list[Result]:
+    """Texture several avatars together; return each one's result in the order of the jobs. See `texture_together`."""
+    results = dict(texture_together(jobs, config))
+    return [results[number] for number in range(len(jobs))]
+
+
+def texture_together(jobs: Sequence[Job], config: Config) -> Iterator[tuple[int, Result]]:
     """Texture several avatars together; each comes out as `texturing.run` makes it, but for rounding.
 
-    A step takes all avatars one step on: their views are rendered one avatar after the other and seen by the
-    encoder in one call. Where memory is wanting, half as many avatars are taken on at once, down to one, and only then
-    are the steps made smaller. Checkpoints are those of single runs: a batch that was killed goes on in any other
-    company, or alone.
+    A step takes all avatars one step on: rays are cast and composited one avatar after the other, but what the fields
+    have learned is evaluated of all avatars at once, and the encoder sees all views in one call. Where memory is
+    wanting, half as many avatars are taken on at once, down to one, and only then are the steps made smaller.
+    Checkpoints are those of single runs: a batch that was killed goes on in any other company, or alone.
 
     Args:
         jobs: the avatars, on one device, guided by one encoder.
         config: of all.
-    Returns:
-        in the order of the jobs, each one's result, or the error that ended it: the others go on.
+    Yields:
+        the number of a job and its result, or the error that ended it, as soon as it is there: the others go on.
     """
     results: dict[int, Result] = {}
     runs: dict[int, TexturingRun] = {}
@@ -64,9 +72,15 @@ def run_batch(jobs: Sequence[Job], config: Config) -> list[Result]:
             results[number] = error
             runs.pop(number, None)
     together = len(runs)
-    while runs:
-        numbers = [number for number in runs if not runs[number].finished]
-        for first in range(0, len(numbers), max(together, 1)):
+    while True:
+        yield from results.items()
+        results.clear()
+        for number in [number for number, run in runs.items() if run.finished]:
+            yield number, runs.pop(number).result()
+        if not runs:
+            return
+        numbers = list(runs)
+        for first in range(0, len(numbers), together):
             group = numbers[first : first + together]
             if len(group) > 1 and not advance_together(group, runs, results):
                 together = max(1, together // 2)
@@ -74,43 +88,50 @@ def run_batch(jobs: Sequence[Job], config: Config) -> list[Result]:
                 break
             if len(group) == 1:
                 _attempt(group[0], runs, results)
-        for number in [number for number, run in runs.items() if run.finished]:
-            results[number] = runs.pop(number).result()
-    return [results[number] for number in range(len(jobs))]
 
 
 def advance_together(group: Sequence[int], runs: dict[int, TexturingRun], results: dict[int, Result]) -> bool:
     """Take some runs one step on together; False where memory did not suffice, and nothing was done."""
-    shown: dict[int, Shown] = {}
-    losses: dict[int, Tensor] = {}
-    diverged: dict[int, Diverged] = {}
+    running = [runs[number] for number in group]
     try:
-        for number in group:
-            shown[number] = runs[number].show()
-        seen = _seen_together(runs[group[0]].context.encoder, list(shown.values()))
-        for number, disagreement in zip(group, seen):
-            try:
-                losses[number] = runs[number].weigh(shown[number], disagreement)
-            except Diverged as error:
-                diverged[number] = error
-            runs[number].optimizer.zero_grad(set_to_none=True)
-        if losses:
-            torch.stack(list(losses.values())).sum().backward()
+        shown = _shown_together(running)
+        seen = _seen_together(running[0].guide, shown)
+        losses = [run.weigh(one, disagreement) for run, one, disagreement in zip(running, shown, seen)]
+        for run in running:
+            run.optimizer.zero_grad(set_to_none=True)
+        torch.stack(losses).sum().backward()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         return False
-    for number in losses:
+    asked: Interrupted | None = None
+    for number, run in zip(group, running):
         try:
-            runs[number].learn()
+            run.learn()
         except Diverged as error:
-            diverged[number] = error
+            _go_back(number, error, runs, results)
             continue
-        runs[number].look_back()
-    # Only now: the encoder's graph, which all share, went through their parameters until here.
-    for number, reason in diverged.items():
-        _go_back(number, reason, runs, results)
+        try:
+            run.look_back()
+        except Interrupted as error:  # not before each of them has kept what it has
+            asked = error
+    if asked is not None:
+        raise asked
     return True
+
+
+def _shown_together(running: Sequence[TexturingRun]) -> list[Shown]:
+    """Render each run's views; fields of one configuration are evaluated together."""
+    alike: dict[FieldConfig, list[int]] = {}
+    for place, run in enumerate(running):
+        alike.setdefault(run.field.config, []).append(place)
+    shown: dict[int, Shown] = {}
+    for places in alike.values():
+        # Before the group, which takes the grid levels as each run's step sets them.
+        inquiries = [running[place].showing() for place in places]
+        group = FieldGroup([running[place].field for place in places])
+        shown |= dict(zip(places, group.answer(inquiries)))
+    return [shown[place] for place in range(len(running))]
 
 
 def _seen_together(encoder: Encoder, shown: list[Shown]) -> list[Tensor]:

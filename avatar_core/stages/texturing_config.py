@@ -6,6 +6,7 @@ import math
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from avatar_core.perception.precision import Precision
 from avatar_core.stages.outfit_search import SearchConfig
 from avatar_core.stages.texturing_film import FilmConfig
 from avatar_core.stages.texturing_losses import LossConfig
@@ -52,6 +53,9 @@ class Config(BaseModel):
     """Effort of that search."""
     views: ViewConfig = ViewConfig()
     """Where views are taken from."""
+    guidance_dtype: Precision = "auto"
+    """What the image-text model computes in when it guides: bfloat16 is several times faster on a GPU. auto: that on a
+    CUDA device, float32 on a CPU. Scores are always computed in float32."""
     losses: LossConfig = LossConfig()
     """What is minimised."""
     rates: RateConfig = RateConfig()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 SMALLEST_EDGE = 16
 """Views are not halved below this, pixels."""
+GPU_CHECK_EVERY = 10
+"""Steps on a GPU that are looked at together."""
 SMALL_LOSS = 0.1
 """Losses below this are as good as this: they may multiply."""
 Kind = Literal["divergence", "memory", "plateau"]
@@ -34,6 +35,13 @@ class RecoveryConfig(BaseModel):
     """A loss of so many times the median of the last steps' counts as divergence."""
     explosion_window: int = Field(20, ge=1)
     """How many steps those are."""
+    check_every: int | None = Field(None, ge=1)
+    """Steps that are looked at together, checkpoints in between apart; by default each one at once on a CPU, and ten on
+    a GPU, which has to be waited for."""
+
+    def looked_at_together(self, device: torch.device) -> int:
+        """Return how many steps are taken before anyone looks at their numbers."""
+        return self.check_every or (GPU_CHECK_EVERY if device.type == "cuda" else 1)
 
 
 @dataclass(frozen=True)
@@ -118,12 +126,9 @@ def check_loss(loss: float, history: Sequence[Mapping[str, float]], config: Reco
         raise Diverged(f"the loss rose from {median(recent):.3g} to {loss:.3g}")
 
 
-def check_gradients(parameters: Iterable[Tensor]) -> None:
-    """Raise Diverged where the gradient of a parameter is not finite."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    # Sums are finite only where every term is; one transfer tells of all.
-    sums = torch.stack([gradient.sum() for gradient in gradients])
-    if not bool(torch.isfinite(sums).all()):
+def check_gradient(norm: float) -> None:
+    """Raise Diverged where the norm of a step's gradient is not finite, as it is where any of its numbers is not."""
+    if not math.isfinite(norm):
         raise Diverged("a gradient is not finite")
 
 

@@ -13,6 +13,7 @@ from avatar_core.bodies.base import BodyModel, ShapedBody
 from avatar_core.rendering.backgrounds import random_backgrounds
 from avatar_core.rendering.cameras import Cameras, cat_cameras, orbit_cameras
 from avatar_core.rendering.lights import Lights, random_camera_lights, studio_lights
+from avatar_core.transfers import sent
 
 PROMPT_KINDS: tuple[str, ...] = ("body", "face", "back", "hand")
 """The prompts a view can be compared with, in the order of a view's `prompt` index."""
@@ -59,7 +60,10 @@ class ViewConfig(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """Where a body and its head are, for framing, and whose it is, for prompts that name clothes alone."""
+    """Where a body and its head are, for framing, and whose it is, for prompts that name clothes alone.
+
+    On the CPU, where views are drawn: each of their many small numbers would make a GPU wait.
+    """
 
     body_centre: Tensor  # (3,) metres
     body_size: float  # metres
@@ -70,6 +74,7 @@ class Subject:
     hand_centres: tuple[Tensor, Tensor]  # (3,) metres each, left and right
     hand_size: float  # metres
     sex: str | None  # "man" or "woman"; None where the body's shape does not tell
+    device: torch.device  # where its views are to be
 
     @classmethod
     def of(cls, body: BodyModel, shaped: ShapedBody) -> Subject:
@@ -77,7 +82,8 @@ class Subject:
         head, feet = (_box(_part(body, shaped, names)) for names in (HEAD_REGIONS, LOWER_LEGS))
         left, right = (_box(_part(body, shaped, (name,))) for name in HANDS)
         hands = (left[0], right[0])
-        return cls(*_box(shaped.vertices), *head, *feet, hands, max(left[1], right[1]), _sex(body, shaped))
+        size = max(left[1], right[1])
+        return cls(*_box(shaped.vertices), *head, *feet, hands, size, _sex(body, shaped), shaped.vertices.device)
 
 
 def _sex(body: BodyModel, shaped: ShapedBody) -> str | None:
@@ -95,7 +101,7 @@ def _part(body: BodyModel, shaped: ShapedBody, regions: tuple[str, ...]) -> Tens
 
 
 def _box(points: Tensor) -> tuple[Tensor, float]:
-    low, high = points.amin(0), points.amax(0)
+    low, high = points.amin(0).cpu(), points.amax(0).cpu()
     return (low + high) / 2, float((high - low).max())
 
 
@@ -110,6 +116,11 @@ class Views:
     prompt: Tensor
     """(B,) int64 index into PROMPT_KINDS."""
 
+    def to(self, device: torch.device) -> Views:
+        """Return the views on a device, without waiting for it."""
+        background, prompt = sent(self.background, device), sent(self.prompt, device)
+        return Views(self.cameras.to(device), self.lights.to(device), background, prompt)
+
 
 def draw_views(
     subject: Subject, config: ViewConfig, count: int, size: int, step: int, generator: torch.Generator
@@ -118,7 +129,6 @@ def draw_views(
 
     Shares are kept over steps, to a view or two: even one view a step visits every kind, and no kind waits long.
     """
-    device = subject.body_centre.device
     kinds = [_kind(config, step * count + index) for index in range(count)]
     cameras, prompts = [], []
     for kind in kinds:
@@ -129,19 +139,18 @@ def draw_views(
         fov = config.fov[0] + draws[0] * (config.fov[1] - config.fov[0])
         filled = fill[0] + draws[1] * (fill[1] - fill[0])
         elevation = float((normals[0] * config.elevation_spread).clamp(-0.4, 0.4))
-        target = centre + (normals[1:] * config.target_spread * extent).to(device)
+        target = centre + normals[1:] * config.target_spread * extent
         cameras.append(_framed(azimuth, elevation, target, extent / filled, fov, size))
         behind = abs((azimuth + math.pi) % (2 * math.pi) - math.pi) > BEHIND
         prompts.append(kind if kind == "hand" else "back" if behind else "face" if kind == "face" else "body")
-    batch = cat_cameras(cameras).to(device)
+    batch = cat_cameras(cameras)
     lights = random_camera_lights(generator, batch)
-    background = random_backgrounds(generator, count, size, size, device)
-    return Views(batch, lights, background, _indices(prompts, device))
+    background = random_backgrounds(generator, count, size, size)
+    return Views(batch, lights, background, _indices(prompts)).to(subject.device)
 
 
 def scoring_views(subject: Subject, size: int) -> Views:
     """Return the fixed views that scores are taken from: four around, one face, under even light on white."""
-    device = subject.body_centre.device
     plan = [
         (0.0, "body"),
         (0.5, "body"),
@@ -150,23 +159,27 @@ def scoring_views(subject: Subject, size: int) -> Views:
         (0.0, "face"),
         (-0.5, "face"),
     ]
-    batch = framed_cameras([(kind == "face", azimuth, 0.8) for azimuth, kind in plan], subject, size)
-    background = torch.ones(len(plan), 3, size, size, device=device)
-    return Views(batch, studio_lights(batch), background, _indices([kind for _, kind in plan], device))
+    batch = _framed_cameras([(kind == "face", azimuth, 0.8) for azimuth, kind in plan], subject, size)
+    background = torch.ones(len(plan), 3, size, size)
+    return Views(batch, studio_lights(batch), background, _indices([kind for _, kind in plan])).to(subject.device)
 
 
 def framed_cameras(plan: list[tuple[bool, float, float]], subject: Subject, size: int) -> Cameras:
     """Return one camera for each (whether it looks at the head, azimuth in radians, part of the height filled)."""
+    return _framed_cameras(plan, subject, size).to(subject.device)
+
+
+def _framed_cameras(plan: list[tuple[bool, float, float]], subject: Subject, size: int) -> Cameras:
     cameras = []
     for on_head, azimuth, fill in plan:
         centre = subject.head_centre if on_head else subject.body_centre
         extent = subject.head_size if on_head else subject.body_size
         cameras.append(_framed(azimuth, SCORING_ELEVATION, centre, extent / fill, SCORING_FOV, size))
-    return cat_cameras(cameras).to(subject.body_centre.device)
+    return cat_cameras(cameras)
 
 
-def _indices(prompts: list[str], device: torch.device) -> Tensor:
-    return torch.tensor([PROMPT_KINDS.index(prompt) for prompt in prompts], device=device)
+def _indices(prompts: list[str]) -> Tensor:
+    return torch.tensor([PROMPT_KINDS.index(prompt) for prompt in prompts])
 
 
 def _framed(

@@ -51,7 +51,7 @@ class _Duel:
         subject, context = self._run.subject, bench.context
         self._generator = torch_generator(bench.seed, "benchmark", "naive")
         self._naive = NaiveStep(
-            subject.body_centre,
+            subject.body_centre.to(bench.context.device),
             0.6 * subject.body_size,
             context.encoder,
             self._run.targets,

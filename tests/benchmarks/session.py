@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from avatar_core.config import Preset
+from avatar_core.config import Preset, load_preset
 from tasks.measuring import Cost, peak_memory_mb, reset_peak_memory
 
-from . import comparison, extraction, scaling, scores, steps, whole_avatar
+from . import comparison, extraction, projection, scaling, scores, steps, whole_avatar
 from .figures import Figure
 from .machine import clock_of, machine_facts
 from .workbench import Say, Workbench
@@ -50,6 +50,8 @@ class Effort:
     """Avatars that take steps together."""
     presets: tuple[str, ...] = ("tiny", "draft")
     """Of the whole avatars."""
+    projected: str = "standard"
+    """Preset that a GPU's time is projected for."""
 
 
 QUICK = Effort(
@@ -64,6 +66,7 @@ QUICK = Effort(
     axes=scaling.QUICK_AXES,
     together=scaling.QUICK_TOGETHER,
     presets=("tiny",),
+    projected="tiny",
 )
 """For trying the command out."""
 
@@ -100,6 +103,7 @@ PARTS: dict[str, Part] = {
         bench, effort.axes, effort.together, effort.scaling_repeats, effort.warmup, say
     ),
     "avatar": lambda bench, effort, say: whole_avatar.measure(effort.presets, bench, say),
+    "projection": lambda bench, effort, say: projection.measure(load_preset(effort.projected), bench, say),
 }
 """What can be measured, in the order of the table."""
 

@@ -13,6 +13,7 @@ from avatar_core.fields.shell import Shell
 from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.stages import texturing
 from avatar_core.stages.texturing import Config, TexturingRun
+from avatar_core.stages.texturing_ledger import Ledger
 
 from .figures import Figure
 from .part_timer import OTHER, PartTimer, Probe
@@ -21,10 +22,11 @@ from .workbench import Say, Workbench
 PARTS = (
     "views",
     "rays",
-    "distances",
+    "learned distances",
     "compositing",
     "closest points",
     "normals",
+    "learned colours",
     "colours",
     "painting",
     "CLIP forward",
@@ -93,13 +95,18 @@ def step_probes(run: TexturingRun) -> tuple[Probe, ...]:
     return (
         Probe(texturing, "draw_views", "views"),
         Probe(field_renderer, "stratified_depths", "rays"),
-        Probe(AvatarField, "sdf_sampled", "distances"),
+        Probe(AvatarField, "residual", "learned distances"),
         Probe(field_renderer, "composite", "compositing"),
         Probe(BodySurface, "closest", "closest points"),
-        Probe(AvatarField, "gradient", "normals"),
-        Probe(AvatarField, "color_parts", "colours"),
-        Probe(texturing, "render_field", "painting"),
+        Probe(AvatarField, "gradient_of", "normals"),
+        Probe(AvatarField, "color_change", "learned colours"),
+        Probe(AvatarField, "albedo", "colours"),
+        Probe(AvatarField, "answer", "painting"),
+        Probe(texturing, "neighbours", "losses"),
+        Probe(texturing, "guided_images", "losses"),
         Probe(texturing, "total_loss", "losses"),
+        Probe(Ledger, "note", "losses"),
+        Probe(Ledger, "look", "losses"),
         Probe(Tensor, "backward", "backward"),
         Probe(run.optimizer, "step", "optimiser"),
         Probe(run.optimizer, "zero_grad", "optimiser"),
@@ -121,7 +128,7 @@ def clip_probe(run: TexturingRun, timer: PartTimer) -> Probe:
             features.register_hook(lambda grad: timer.enter(*CLIP_BACKWARD))
             images.register_hook(lambda grad: timer.leave())
 
-    return Probe(type(run.context.encoder), "encode_images", "CLIP forward", seen=hook)
+    return Probe(type(run.guide), "encode_images", "CLIP forward", seen=hook)
 
 
 def middle_steps(config: Config, resolution: int, count: int) -> range:

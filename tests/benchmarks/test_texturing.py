@@ -1,6 +1,7 @@
 """The command measures everything it promises, on a tiny scale."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from .comparison import SAMPLES
 from .figures import Figure, rows
 from .machine import clock_of
 from .naive_step import NaiveStep
+from .projection import BF16, FP32, GATHER, LAUNCH, QUERIES, STREAM, WAIT, WAITS, device_seconds, step_seconds
 from .scaling import AXES
 from .scores import steps_to
+from .step_counts import Counts, count_step
 from .steps import PARTS, middle_steps
 from .workbench import Workbench
 
 MEASURED = ("steps", "naive", "scores", "extraction", "scaling")
-"""All parts but whole avatars, which take too long for a test."""
+"""All parts but whole avatars and the projection, which makes one: they take too long for a test."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -124,6 +127,28 @@ def test_whole_avatars_are_timed_by_stage(bench: Workbench) -> None:
     figures = {one.name: one.value for one in whole_avatar.measure(("tiny",), bench, lambda *told: None, first_two)}
     assert figures["coarse_shape"] + figures["implicit_init"] == pytest.approx(figures["all stages, on the wall"])
     assert figures["largest peak memory of a stage"] > 0
+
+
+def test_a_step_is_counted_and_not_taken(bench: Workbench) -> None:
+    runs = [bench.texturing() for _ in range(2)]
+    before = [parameter.clone() for run in runs for parameter in run.field.parameters()]
+    one, two = (count_step(some, 1, bench.clock) for some in (runs[:1], runs))
+    after = [parameter for run in runs for parameter in run.field.parameters()]
+    assert all(torch.equal(mine, other) for mine, other in zip(before, after))
+    assert two.clip_flops == 2 * one.clip_flops > 0
+    assert one.kernels < two.kernels < 2 * one.kernels, "some launches are shared"
+    pixels = runs[0].config.views_per_step * runs[0].config.resolutions[0] ** 2
+    assert 2 * pixels < one.queries < 4 * pixels, "each ray is cast at shell and body; surface points ask once"
+    assert min(one.other_flops, one.streamed, one.gathered, one.host) > 0
+
+
+def test_a_projection_adds_up_device_launches_and_waits() -> None:
+    one = Counts(1e12, 1e9, 1e9, 1e8, 1e6, kernels=1000, host=0.002)
+    two = replace(one, kernels=1600)
+    device = 1e12 / BF16.value + 1e9 / FP32.value + 1e9 / STREAM.value + 1e8 / GATHER.value + 1e6 / QUERIES.value
+    assert device_seconds(one) == pytest.approx(device)
+    assert step_seconds(one, two, 1) == pytest.approx(device + 1000 * LAUNCH + 0.002 + WAITS * WAIT)
+    assert step_seconds(one, two, 4) == pytest.approx(device + 700 * LAUNCH + 0.002 + WAITS * WAIT)
 
 
 def test_rays_in_chunks_give_the_gradients_of_all_at_once(bench: Workbench) -> None:

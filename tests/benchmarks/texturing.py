@@ -47,6 +47,7 @@ The parts:
   extraction  seconds and triangles from the field to a textured mesh, by the size of its cells
   scaling     milliseconds of a step by resolution, samples a ray and views
   avatar      seconds of whole avatars by stage, presets tiny and draft
+  projection  what an H200 would make of the preset standard: counted here and divided by assumed rates, not measured
 Peak memory is measured of each part.
 """
 

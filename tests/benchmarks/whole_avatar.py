@@ -36,7 +36,7 @@ def measure(presets: Sequence[str], bench: Workbench, say: Say, stages: Sequence
         warming = index == 0
         what = "warming up" if warming else preset
         costs = []
-        for done, cost in enumerate(_make(preset, bench, stages)):
+        for done, cost in enumerate(make(preset, bench, stages)):
             costs.append(cost)
             say(index * len(stages) + done + 1, total, f"{what}: {cost.stage} is done")
         figures += [] if warming else _figures(preset, costs)
@@ -68,7 +68,7 @@ def _figures(preset: str, costs: Sequence[StageCost]) -> list[Figure]:
     ]
 
 
-def _make(preset: str, bench: Workbench, stages: Sequence[str]) -> Iterator[StageCost]:
+def make(preset: str, bench: Workbench, stages: Sequence[str]) -> Iterator[StageCost]:
     """Make one new avatar; yield what each stage took when it is done."""
     device = str(bench.context.device)
     load_models("anny", "bodyclip", device)

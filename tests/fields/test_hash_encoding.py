@@ -107,7 +107,10 @@ def test_the_backward_pass_is_bit_reproducible(encoding):
 
 
 def test_no_points_give_no_features(encoding):
-    assert encoding(torch.empty(0, 3)).shape == (0, encoding.width)
+    features = encoding(torch.empty(0, 3))
+    assert features.shape == (0, encoding.width)
+    (gradient,) = torch.autograd.grad(features.sum(), [encoding.table])
+    assert not gradient.any()
 
 
 def test_an_empty_box_is_refused():

@@ -27,5 +27,5 @@ def test_images_that_are_not_square_keep_their_proportions():
 
 def test_normalize_is_by_channel():
     image = torch.full((1, 3, 2, 2), 0.5)
-    found = normalize(image, (0.5, 0.4, 0.3), (1.0, 0.1, 0.2))
+    found = normalize(image, torch.tensor([0.5, 0.4, 0.3]), torch.tensor([1.0, 0.1, 0.2]))
     torch.testing.assert_close(found[0, :, 0, 0], torch.tensor([0.0, 1.0, 1.0]))

@@ -1,0 +1,197 @@
+"""What an H200 would make of a preset, where none is at hand: a projection from counts taken here, not a measurement.
+
+A step's operations, bytes, launches and mesh queries are counted on this machine and divided by what an H200 does of
+each; seconds of what stays on the processor are measured here. Nothing is assumed to overlap: device time, launches and
+waits are added up.
+
+What it leaves out: contention for memory and caches, clocks that fall under load, the pictures of the film and the two
+scores, checkpoints, loading models, and that another processor than this one would feed the GPU. Refinement of the
+texture and optimisation of the motion would run on the GPU too; they are given as measured on this processor.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
+
+from avatar_core.config import Preset
+from avatar_core.stages.texturing import Config, TexturingRun
+
+from . import whole_avatar
+from .figures import Figure
+from .part_timer import PartTimer, Probe
+from .step_counts import Counts, count_step
+from .steps import middle_steps
+from .workbench import Say, Workbench
+
+NAME = "projection"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What is assumed of the device: a published peak and the part of it that is counted on."""
+
+    name: str
+    peak: float
+    share: float
+    unit: str
+    why: str
+
+    @property
+    def value(self) -> float:
+        """What is counted on, a second."""
+        return self.peak * self.share
+
+
+DATASHEET = "NVIDIA H200 Tensor Core GPU, datasheet (SXM, without sparsity)"
+BF16 = Rate(
+    "bfloat16 matrix products", 989e12, 0.25, "FLOP/s",
+    f"{DATASHEET}; large models that are tuned well reach half of it, these small towers half of that",
+)  # fmt: skip
+FP32 = Rate(
+    "float32 matrix products", 67e12, 0.2, "FLOP/s", f"{DATASHEET}; heads 32 wide and small batches fill no tiles"
+)
+STREAM = Rate(
+    "bytes streamed", 4.8e12, 0.5, "B/s", f"{DATASHEET}; operations one by one, many too short to fill the pipes"
+)
+GATHER = Rate(
+    "table bytes gathered", 4.8e12, 0.125, "B/s",
+    f"{DATASHEET}; 8 of each 32-byte sector are used, and half of the rest lost; caches are not counted on",
+)  # fmt: skip
+QUERIES = Rate(
+    "rays and closest points", 100e6, 1.0, "1/s",
+    "Aila and Laine, HPG 2009: the order of incoherent rays a second on a GPU of 2008, kept as it is",
+)  # fmt: skip
+LAUNCH, WAIT, WAITS = 10e-6, 50e-6, 3
+"""Seconds of the processor for a launch from Python with its part of the backward pass, and for a wait for the device;
+waits of an avatar's step."""
+TOGETHER = (1, 4, 8, 16)
+"""Avatars of a batch that are projected."""
+SEARCH_SHARE = 4
+"""The search for an outfit is measured with so many times fewer starts, and grown again."""
+
+
+def measure(preset: Preset, bench: Workbench, say: Say) -> list[Figure]:
+    """Return the projected seconds of an avatar by `preset`, and avatars an hour of a GPU, with what they come from."""
+    config = preset.texturing
+    figures = [Figure(NAME, f"assumed: {one.name}", one.value, one.unit, note=_why(one)) for one in _RATES]
+    figures.append(Figure(NAME, "assumed: a launch", 1e6 * LAUNCH, "us", note="eager torch from Python, on the host"))
+    counted: list[tuple[Counts, Counts]] = []
+    total = len(config.resolutions) + 2
+    for done, edge in enumerate(config.resolutions):
+        say(done, total, f"counting a step at {edge} px")
+        counted.append(_count(bench, config, edge))
+        figures += _counts(counted[-1][0], f"{edge} px")
+    say(total - 2, total, "search for an outfit")
+    search, searched = _search(bench, config)
+    say(total - 1, total, "the other stages")
+    others = _other_stages(preset, bench)
+    figures += [*searched, *others]
+    beside = sum(one.value for one in others)
+    for avatars in TOGETHER:
+        steps = config.steps / len(counted) * sum(step_seconds(one, two, avatars) for one, two in counted)
+        texturing = steps + search
+        figures += [
+            Figure(NAME, "projected: a step, an avatar", 1e3 * steps / config.steps, "ms", f"{avatars} together"),
+            Figure(NAME, "projected: texturing, an avatar", texturing, "s", f"{avatars} together"),
+            Figure(NAME, "projected: whole avatar", texturing + beside, "s", f"{avatars} together",
+                   "texturing projected, the other stages as measured on this processor"),
+            Figure(NAME, "projected: avatars an hour of a GPU", 3600 / texturing, "1/h", f"{avatars} together",
+                   "other stages in processes beside it"),
+            Figure(NAME, "projected: processors that keep up", beside / texturing, "cores", f"{avatars} together",
+                   "like this one, for the other stages"),
+        ]  # fmt: skip
+    return sorted(figures, key=lambda one: one.name.startswith("projected"))
+
+
+_RATES = (BF16, FP32, STREAM, GATHER, QUERIES)
+
+
+def _why(rate: Rate) -> str:
+    return f"{rate.share:.0%} of {rate.peak:.3g} {rate.unit}: {rate.why}"
+
+
+def device_seconds(counts: Counts) -> float:
+    """Return the seconds that the assumed device works on what was counted."""
+    return (
+        counts.clip_flops / BF16.value
+        + counts.other_flops / FP32.value
+        + counts.streamed / STREAM.value
+        + counts.gathered / GATHER.value
+        + counts.queries / QUERIES.value
+    )
+
+
+def step_seconds(one: Counts, two: Counts, avatars: int) -> float:
+    """Return the seconds an avatar of a step that `avatars` take together, from counts of one and of two.
+
+    Launches grow linearly: some are shared by all, the others are an avatar's own.
+    """
+    own = two.kernels - one.kernels
+    launches = (one.kernels - own) / avatars + own
+    return device_seconds(one) + launches * LAUNCH + one.host + WAITS * WAIT
+
+
+def _count(bench: Workbench, config: Config, edge: int) -> tuple[Counts, Counts]:
+    """Counts of a step of one avatar and of two, in the middle of those at a resolution."""
+    (number,) = middle_steps(config, edge, 1)
+    runs = [bench.texturing(config) for _ in range(2)]
+    return count_step(runs[:1], number, bench.clock), count_step(runs, number, bench.clock)
+
+
+def _counts(counts: Counts, setting: str) -> list[Figure]:
+    rows = (
+        ("CLIP, forward and backward", counts.clip_flops / 1e9, "GFLOP", counts.clip_flops / BF16.value),
+        ("other matrix products", counts.other_flops / 1e9, "GFLOP", counts.other_flops / FP32.value),
+        ("bytes streamed", counts.streamed / 1e6, "MB", counts.streamed / STREAM.value),
+        ("table bytes gathered", counts.gathered / 1e6, "MB", counts.gathered / GATHER.value),
+        ("rays and closest points", counts.queries / 1e3, "thousands", counts.queries / QUERIES.value),
+        ("launches", counts.kernels, "launches", counts.kernels * LAUNCH),
+    )
+    figures = [Figure(NAME, f"counted: {name}", value, unit, setting) for name, value, unit, _ in rows]
+    figures += [
+        Figure(NAME, f"projected part: {name}", 1e3 * seconds, "ms", setting, "a step of one avatar")
+        for name, _, _, seconds in rows
+    ]
+    drawn = Figure(NAME, "measured: random numbers and views", 1e3 * counts.host, "ms", setting, "on this processor")
+    return [*figures, drawn]
+
+
+def _search(bench: Workbench, config: Config) -> tuple[float, list[Figure]]:
+    """Seconds that the search for an outfit is projected to take, and where they come from."""
+    if not config.outfit_search:
+        return 0.0, []
+    starts, kept = config.search.starts // SEARCH_SHARE, max(1, config.search.kept_starts // SEARCH_SHARE)
+    smaller = config.search.model_copy(update={"starts": starts, "kept_starts": kept})
+    run = TexturingRun(
+        bench.avatar, bench.prompt, config.model_copy(update={"search": smaller}), bench.seed, bench.context
+    )
+    timer, flops = PartTimer(bench.clock), FlopCounterMode(display=False)
+    probe = Probe(type(bench.context.encoder), "encode_images", "CLIP forward")
+    with timer.probing(probe), timer.span("rest"), flops:
+        run.begin()
+    rest = SEARCH_SHARE * sum(seconds for (part, _), seconds in timer.seconds.items() if part == "rest")
+    clip = SEARCH_SHARE * flops.get_total_flops() / FP32.value
+    note = f"with a {SEARCH_SHARE}th of the starts, grown linearly"
+    return clip + rest, [
+        Figure(NAME, "measured: the search without its images' encoding", rest, "s", note=note),
+        Figure(NAME, "projected part: the search's images", clip, "s", note=f"in float32, {note}"),
+    ]
+
+
+def _other_stages(preset: Preset, bench: Workbench) -> list[Figure]:
+    """Seconds of all stages but texturing, on this processor, of an avatar that was dressed and not optimised."""
+    short = {"steps": 0, "search": {"starts": 8, "kept_starts": 1, "passes": 1}}
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        path = Path(folder) / "dressed.yaml"
+        path.write_text(yaml.safe_dump({"extends": preset.name, "texturing": short}), encoding="utf-8")
+        costs = list(whole_avatar.make(str(path), bench, whole_avatar.STAGES))
+    return [
+        Figure(NAME, f"measured: {cost.stage}", cost.clock, "s", note="of a dressed avatar, on this processor")
+        for cost in costs
+        if cost.stage != "texturing"
+    ]

@@ -1,0 +1,195 @@
+"""What a texturing step asks of a device, whatever the device: operations, bytes, launches and mesh queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from avatar_core.fields import body_surface, field_renderer, hash_encoding, neus
+from avatar_core.fields.hash_kernels import encode_forward
+from avatar_core.fields.hash_layout import FEATURES
+from avatar_core.rendering.rasterizer import MeshRays
+from avatar_core.seeds import torch_generator
+from avatar_core.stages import texturing
+from avatar_core.stages.texturing import TexturingRun
+from avatar_core.stages.texturing_batch import advance_together
+from avatar_core.stages.texturing_losses import guidance
+from avatar_core.stages.texturing_views import draw_views
+
+from .part_timer import PartTimer, Probe
+
+CORNERS = 8
+"""Rows of a table that a point reads at a level."""
+NO_KERNEL = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "detach", "_unsafe_view"}
+"""Operations that are no views and start nothing on a device all the same."""
+ADAM_STATES = 7
+"""Times that a fused Adam reads or writes each parameter's size: value, gradient and two moments in, three out."""
+HOST_REPEATS = 5
+"""Times that what stays on the processor is done, for a median."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a step of one or more avatars takes."""
+
+    clip_flops: float
+    """Of the image-text model, forward and backward to its images."""
+    other_flops: float
+    """Of all other matrix products: the small heads, forward and backward."""
+    streamed: float
+    """Bytes that torch's operations and the optimiser read and write, each operation by itself."""
+    gathered: float
+    """Bytes of table rows that the hash encoding reads and adds to."""
+    queries: float
+    """Rays cast and closest points asked for."""
+    kernels: float
+    """Launches."""
+    host: float
+    """Seconds in which the processor draws views, samples and neighbours, as measured here."""
+
+
+class Counter(TorchDispatchMode):
+    """Counts torch's operations and their bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels = 0
+        self.streamed = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and count it unless it starts nothing."""
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view and func.overloadpacket.__name__ not in NO_KERNEL:
+            self.kernels += 1
+            self.streamed += sum(one.numel() * one.element_size() for one in _tensors((args, result)))
+        return result
+
+
+def _tensors(values: Any) -> Iterable[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _tensors(value)
+
+
+class WarpCounter:
+    """Counts launches of this package's own kernels."""
+
+    def __init__(self) -> None:
+        self.kernels, self.queries = 0, 0
+        self.gathered = 0.0
+        self.probes = (
+            Probe(hash_encoding, "launch", seen=self._encoded),
+            Probe(neus, "launch", seen=self._launched),
+            Probe(body_surface, "launch", seen=self._asked),
+            Probe(MeshRays, "cast", seen=self._cast),
+        )
+
+    def _launched(self, arguments: tuple[Any, ...], result: None) -> None:
+        self.kernels += 1
+
+    def _encoded(self, arguments: tuple[Any, ...], result: None) -> None:
+        kernel, points, inputs = arguments
+        forward = kernel is encode_forward
+        levels = inputs[-1 if forward else -2].shape[1]
+        rows = points * levels * CORNERS
+        # What is added to a table is read and written.
+        self.gathered += rows * FEATURES * 4 * (1 if forward else 2)
+        self.kernels += 1
+
+    def _asked(self, arguments: tuple[Any, ...], result: None) -> None:
+        self.queries += arguments[1]
+        self.kernels += 1
+
+    def _cast(self, arguments: tuple[Any, ...], result: Any) -> None:
+        self.queries += arguments[1].shape[:-1].numel()
+        self.kernels += 1
+
+
+def count_step(runs: list[TexturingRun], number: int, clock: Callable[[], float]) -> Counts:
+    """Let runs take the step with this number together, but for the optimiser's change, and count what it takes.
+
+    clock: seconds, for what stays on the processor.
+    """
+    for run in runs:
+        run.step = number
+    clip = len(runs) * clip_flops(runs[0], number)
+    drawn: list[torch.Size] = []
+
+    def see(arguments: tuple[Any, ...], result: Tensor) -> None:
+        drawn.append(result.shape)
+
+    numbers = Probe(field_renderer, "stratified_depths", seen=see), Probe(texturing, "neighbours", seen=see)
+    timer, torchs, warps, flops = PartTimer(clock), Counter(), WarpCounter(), FlopCounterMode(display=False)
+    with _unchanged(runs):
+        # The first step finds and keeps what the later ones share.
+        advance_together(range(len(runs)), dict(enumerate(runs)), {})
+        with timer.probing(*numbers, *warps.probes), flops, torchs:
+            advance_together(range(len(runs)), dict(enumerate(runs)), {})
+    groups = [group for run in runs for group in run.optimizer.param_groups]
+    learned = sum(parameter.numel() for group in groups for parameter in group["params"])
+    return Counts(
+        clip_flops=clip,
+        other_flops=flops.get_total_flops() - clip,
+        streamed=torchs.streamed + learned * 4 * ADAM_STATES,
+        gathered=warps.gathered,
+        queries=warps.queries,
+        kernels=torchs.kernels + warps.kernels + len(groups),
+        host=_host_seconds(runs, number, drawn, clock),
+    )
+
+
+def _host_seconds(
+    runs: list[TexturingRun], number: int, drawn: Iterable[torch.Size], clock: Callable[[], float]
+) -> float:
+    """Seconds in which views are drawn for a step, and as many random numbers as were `drawn`; the median of a few."""
+    times = []
+    for _ in range(HOST_REPEATS):
+        start = clock()
+        generator = torch_generator(0, "host")
+        for run in runs:
+            edge = run.config.resolution_at(number / run.config.steps)
+            draw_views(run.subject, run.config.views, run.config.views_per_step, edge, number, generator)
+        for shape in drawn:
+            torch.rand(shape, generator=generator)
+        times.append(clock() - start)
+    return median(times)
+
+
+@contextmanager
+def _unchanged(runs: list[TexturingRun]) -> Iterator[None]:
+    """Keep runs from changing, and from looking back: neither film nor checkpoints are part of every step.
+
+    The fused optimiser of a GPU is not the one that runs here, and is counted by hand.
+    """
+    kept = [(one, name) for run in runs for one, name in ((run.optimizer, "step"), (run, "look_back"))]
+    steps = [run.step for run in runs]
+    for one, name in kept:
+        setattr(one, name, lambda: None)
+    try:
+        yield
+    finally:
+        for one, name in kept:
+            delattr(one, name)
+        for run, step in zip(runs, steps):
+            run.step = step
+
+
+def clip_flops(run: TexturingRun, number: int) -> float:
+    """Return the operations of the image-text model in a run's step, forward and backward to its images."""
+    views, edge = run.config.views_per_step, run.config.resolution_at(number / run.config.steps)
+    clay = max(1, round(run.config.losses.clay_share * views)) if run.config.losses.clay > 0 else 0
+    images = torch.full((views + clay, 3, edge, edge), 0.5, device=run.context.device, requires_grad=True)
+    flops = FlopCounterMode(display=False)
+    with flops:
+        guidance(run.guide, images, run.targets[:1]).sum().backward()
+    return flops.get_total_flops()
