@@ -55,8 +55,7 @@ def _textured(jobs: Sequence[Job], place: Place) -> list[dict[str, Any]]:
             works, owners = zip(*group[first : first + TOGETHER])
             outcomes = execute_texturing_batch(works, place, owners)
             for work, outcome in zip(works, outcomes):
-                failed = {"failure": asdict(outcome)} if isinstance(outcome, Failure) else None
-                results[work.key] = failed or {"ref": outcome}
+                results[work.key] = {"failure": asdict(outcome)} if isinstance(outcome, Failure) else {"ref": outcome}
     return [results[work.key] for work, _ in jobs]
 
 
