@@ -13,7 +13,7 @@ from tasks.failures import Failure
 from tasks.models import load_models
 from tasks.publishing import manifest_writer
 from tasks.reporting import LogReporter, reporter, set_reporter
-from tasks.stages import texturing as texturing_task
+from tasks.stages import TASKS
 from tasks.texturing_batch import execute_texturing_batch
 from tasks.work import Avatar, Place, StageWork
 
@@ -119,7 +119,7 @@ def test_a_batch_leaves_what_single_tasks_leave(place, works, owners, tmp_path, 
     ArtifactStore(alone.library).publish("implicit_init", INIT_KEY, implicit.save, {"seconds": 1.0})
     with manifest_writer(alone.library, alone.run_id):
         for work, owner in zip(works[:2], owners[:2]):
-            texturing_task.fn(work, alone, owner)
+            TASKS["texturing"].fn(work, alone, owner)
             together, single = result(place, work), result(alone, work)
             assert len(together.history) == len(single.history) == CONFIG.steps
             for mine, own in zip(together.history, single.history):
