@@ -31,7 +31,7 @@ from avatar_core.export.studio import (
 from avatar_core.export.video import write_video
 from avatar_core.rendering.cameras import Cameras, orbit_cameras
 from avatar_core.rendering.rasterizer import MeshRays
-from avatar_core.rigging.retarget import RiggedClip
+from avatar_core.rigging.clip import Clip
 from avatar_core.rigging.skinning import Skin, deform, normals_posed
 
 VIEWS = (("front", 0.0), ("three-quarter", 40.0), ("side", 90.0), ("back", 180.0))
@@ -131,7 +131,7 @@ def bind_views(mesh: TriangleMesh, skin: Skin, config: MediaConfig, device: torc
 
 
 def motion_panels(
-    mesh: TriangleMesh, skin: Skin, clip: RiggedClip, config: MediaConfig, device: torch.device
+    mesh: TriangleMesh, skin: Skin, clip: Clip, config: MediaConfig, device: torch.device
 ) -> list[Panel]:
     """Photograph `key_frames` moments of the clip, evenly spread."""
     count = min(config.key_frames, len(clip))
@@ -145,7 +145,7 @@ def write_preview(
     path: Path,
     mesh: TriangleMesh,
     skin: Skin,
-    clip: RiggedClip,
+    clip: Clip,
     captions: Sequence[tuple[str, str]],
     config: MediaConfig,
     device: torch.device,
@@ -183,7 +183,7 @@ def write_motion(
     path: Path,
     mesh: TriangleMesh,
     skin: Skin,
-    clip: RiggedClip,
+    clip: Clip,
     config: MediaConfig,
     device: torch.device,
     step: Callable[[int], None],
@@ -203,7 +203,7 @@ def write_motion(
 def film(
     mesh: TriangleMesh,
     skin: Skin,
-    clip: RiggedClip,
+    clip: Clip,
     frames: Sequence[int],
     size: tuple[int, int],
     supersample: int,
