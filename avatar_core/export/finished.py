@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from avatar_core.errors import ArtifactError
 from avatar_core.export.bone_names import FILE_NAMES
-from avatar_core.export.glb import TPOSE
+from avatar_core.export.glb import TPOSE, RestPose, build_glb
 from avatar_core.export.glb_buffer import COMPONENTS, SHAPES
 from avatar_core.export.mesh import TriangleMesh
 from avatar_core.export.normal_map import NormalMap
@@ -31,7 +32,10 @@ MAX_PIXELS = 8192 * 8192
 """Of a picture in it."""
 _NUMBERS = {number: np.dtype(name) for name, number in COMPONENTS.items()}
 _ELEMENTS = {name: shape for shape, name in SHAPES.items()}
-_TORN = (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, Image.DecompressionBombError)
+_TORN = (
+    KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, OverflowError, RecursionError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 """What parts of a damaged document raise when they are looked up."""
 
 
@@ -48,12 +52,20 @@ class FinishedAvatar:
     """By name; the first is the prompt's."""
     extras: Mapping[str, Any]
     """What the file says of its making: prompts, seed, keys, weights with their licences."""
+    rest: RestPose = "A"
+    """How it stands when no clip plays."""
 
     @property
     def prompts(self) -> Mapping[str, str]:
         """The row's texts by column; empty where the file does not say."""
         prompts = self.extras.get("prompts")
         return prompts if isinstance(prompts, dict) else {}
+
+    def to_glb(self) -> bytes:
+        """Return the avatar as a GLB like the one that it was read from."""
+        return build_glb(
+            self.mesh, self.skin, self.skeleton, self.clips, name=self.name, rest=self.rest, extras=self.extras
+        )
 
     @property
     def welded(self) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
@@ -104,7 +116,7 @@ class _Document:
         count = accessor.count * int(np.prod(shape, dtype=int))
         if count * dtype.itemsize > size:
             raise ValueError(f"accessor {index} is longer than its data")
-        values = np.frombuffer(self._blob, dtype, count, start).reshape(accessor.count, *shape)
+        values = np.frombuffer(self._blob, dtype, count, start).reshape(accessor.count, *shape).copy()
         if dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"accessor {index} holds values that are not finite")
         return values
@@ -115,7 +127,7 @@ class _Document:
         with Image.open(io.BytesIO(self._blob[start : start + size]), formats=("PNG",)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"a picture has {image.width} x {image.height} pixels")
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
 
     def _span(self, index: int) -> tuple[int, int]:
         view = self.json.bufferViews[index]
@@ -139,8 +151,15 @@ def _avatar(file: _Document, name: str) -> FinishedAvatar:
     if joints.max(initial=0) >= len(nodes):
         raise ValueError("its weights name bones that do not exist")
     clips = {animation.name: _clip(file, animation, skin.joints, skeleton) for animation in document.animations}
+    turned = any(abs(node.rotation[3]) < 1 for node in nodes if node.rotation)
     return FinishedAvatar(
-        name, _mesh(file), Skin(joints, weights), skeleton, clips, document.asset.extras or {}
+        name=name,
+        mesh=_mesh(file),
+        skin=Skin(joints, weights),
+        skeleton=skeleton,
+        clips=clips,
+        extras=document.asset.extras or {},
+        rest="T" if turned else "A",
     )
 
 
@@ -149,8 +168,9 @@ def _mesh(file: _Document) -> TriangleMesh:
     primitive, material = document.meshes[0].primitives[0], document.materials[0]
     places = primitive.attributes
     vertices, normals, uvs = (file.array(index) for index in (places.POSITION, places.NORMAL, places.TEXCOORD_0))
-    faces = file.array(primitive.indices).reshape(-1, 3).astype(np.int32)
-    if faces.min(initial=0) < 0 or faces.max(initial=0) >= len(vertices):
+    indices = file.array(primitive.indices)
+    faces = indices.reshape(-1, 3).astype(np.int32)
+    if indices.dtype.kind != "u" or indices.max(initial=0) >= len(vertices):
         raise ValueError("its triangles name vertices that do not exist")
     if not len(vertices) == len(normals) == len(uvs):
         raise ValueError("its vertices are incomplete")

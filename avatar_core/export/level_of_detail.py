@@ -28,8 +28,8 @@ def reduced(avatar: FinishedAvatar, share: float) -> tuple[TriangleMesh, Skin]:
     """
     source = _Source(avatar)
     whole, triangles, _ = avatar.welded
-    vertices, faces = decimate(whole, triangles, int(share * len(triangles)))
-    vertices = vertices.astype(np.float32)
+    places_left, faces = decimate(whole, triangles, int(share * len(triangles)))
+    vertices = places_left.astype(np.float32)
     size = _shrunk(len(avatar.mesh.texture.image), share)
     texture = bake(source.colors, vertices, faces, unwrap(vertices, faces, size), size)
     places = source.nearest(vertices)

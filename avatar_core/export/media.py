@@ -32,7 +32,7 @@ from avatar_core.export.video import write_video
 from avatar_core.rendering.cameras import Cameras, orbit_cameras
 from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.rigging.clip import Clip
-from avatar_core.rigging.skinning import Skin, deform, normals_posed
+from avatar_core.rigging.skinning import Skin, normals_posed
 
 VIEWS = (("front", 0.0), ("three-quarter", 40.0), ("side", 90.0), ("back", 180.0))
 FACE_AZIMUTH = 12.0
@@ -212,7 +212,7 @@ def film(
 ) -> Iterator[NDArray[np.uint8]]:
     """Photograph frames of a clip with one lens and one distance, following the pelvis along the floor."""
     directions = sphere_directions(light_samples, device)
-    vertices = deform(mesh.vertices, skin, clip.transforms)
+    vertices = np.concatenate(list(clip.posed(mesh.vertices, skin)))
     path = follow(clip.root, clip.fps)
     relative = torch.from_numpy(vertices - path[:, None]).to(device).reshape(-1, 3)
     target = _middle(relative)

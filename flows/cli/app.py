@@ -5,7 +5,7 @@ import logging
 import typer
 
 from avatar_core import __version__
-from flows.cli import doctor, inspection, making
+from flows.cli import animating, doctor, exporting, inspection, making
 
 app = typer.Typer(
     name="avatars",
@@ -30,6 +30,8 @@ app.command("run")(making.run)
 app.command("make")(making.make)
 app.command("status")(inspection.status)
 app.command("show")(inspection.show)
+app.command("export")(exporting.export)
+app.command("animate")(animating.animate)
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,17 +1,16 @@
 """What the tests of exported files share: a man of capsules whose shape is known, and Khronos's validator."""
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from node_tools import require_packages, run_node
 from torch import Tensor
+
+from avatar_core.export.finished import FinishedAvatar, read_finished
 
 # start, end, radius in metres, colour
 CAPSULES = (
@@ -76,25 +75,22 @@ validator.validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[1
 
 @pytest.fixture
 def validate_glb(tmp_path) -> Callable[[bytes], dict[str, Any]]:
-    """Return a function: bytes of a GLB -> the validator's issues.
-
-    Needs node and `npm i gltf-validator`, in a folder named by GLTF_VALIDATOR or where node looks.
-    """
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
-    places = [Path(os.environ["GLTF_VALIDATOR"]) / "node_modules"] if "GLTF_VALIDATOR" in os.environ else []
-    environment = os.environ | {"NODE_PATH": os.pathsep.join([*map(str, places), os.environ.get("NODE_PATH", "")])}
-    found = subprocess.run([node, "-e", "require('gltf-validator')"], env=environment, capture_output=True, check=False)
-    if found.returncode:
-        pytest.skip("npm's gltf-validator is not installed; set GLTF_VALIDATOR to the folder where it is")
+    """Return a function: bytes of a GLB -> the validator's issues; needs node and npm's gltf-validator."""
+    require_packages("gltf-validator")
 
     def validate(content: bytes) -> dict[str, Any]:
         path = tmp_path / "validated.glb"
         path.write_bytes(content)
-        done = subprocess.run(
-            [node, "-e", VALIDATE, str(path)], env=environment, capture_output=True, check=True, text=True
-        )
-        return json.loads(done.stdout)
+        return json.loads(run_node(VALIDATE, path))
 
     return validate
+
+
+@pytest.fixture(scope="session")
+def ada(tiny_library) -> FinishedAvatar:
+    return read_finished(tiny_library / "avatars/ada/avatar.glb", name="ada")
+
+
+@pytest.fixture(scope="session")
+def bob(tiny_library) -> FinishedAvatar:
+    return read_finished(tiny_library / "avatars/bob/avatar.glb", name="bob")

@@ -10,7 +10,6 @@ from typing import Literal
 
 from avatar_core.errors import AvatarError, ConfigError
 from avatar_core.export.finished import FinishedAvatar
-from avatar_core.export.glb import build_glb
 
 PROGRAM = "gltf-transform"
 SECONDS = 600
@@ -30,9 +29,7 @@ def compress(avatar: FinishedAvatar, path: Path, method: Literal["meshopt", "dra
         )
     with tempfile.TemporaryDirectory(prefix="avatar-") as scratch:
         source, target = Path(scratch) / "avatar.glb", Path(scratch) / "compressed.glb"
-        source.write_bytes(
-            build_glb(avatar.mesh, avatar.skin, avatar.skeleton, avatar.clips, name=avatar.name, extras=avatar.extras)
-        )
+        source.write_bytes(avatar.to_glb())
         try:
             done = subprocess.run(
                 [program, method, str(source), str(target)],

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from avatar_core.errors import AvatarError, ConfigError
 from avatar_core.export.finished import FinishedAvatar
-from avatar_core.export.glb import build_glb
 
 FILE = "avatar.fbx"
 SCRIPT = Path(__file__).with_name("blender_fbx.py")
@@ -28,9 +27,7 @@ def write(avatar: FinishedAvatar, folder: Path) -> None:
     fps = next((clip.fps for clip in avatar.clips.values()), 30)
     with tempfile.TemporaryDirectory(prefix="avatar-") as scratch:
         source, target = Path(scratch) / "avatar.glb", Path(scratch) / FILE
-        source.write_bytes(
-            build_glb(avatar.mesh, avatar.skin, avatar.skeleton, avatar.clips, name=avatar.name, extras=avatar.extras)
-        )
+        source.write_bytes(avatar.to_glb())
         arguments = [*command, "--", str(source), str(target), str(fps)]
         # Blender's own Python must not see this one's packages.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

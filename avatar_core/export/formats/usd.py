@@ -127,7 +127,7 @@ def _mesh(pxr: Any, stage: Any, root: Any, avatar: FinishedAvatar) -> Any:
     mesh.SetNormalsInterpolation(pxr.UsdGeom.Tokens.vertex)
     mesh.CreateSubdivisionSchemeAttr(pxr.UsdGeom.Tokens.none)
     mesh.CreateExtentAttr(_points(pxr, np.stack([vertices.min(0), vertices.max(0)])))
-    uvs = charts.uvs * np.float32([1, -1]) + np.float32([0, 1])  # USD counts texture rows from the bottom
+    uvs = charts.uvs * [1, -1] + [0, 1]  # USD counts texture rows from the bottom
     texture = pxr.UsdGeom.PrimvarsAPI(mesh).CreatePrimvar(
         "st", pxr.Sdf.ValueTypeNames.TexCoord2fArray, pxr.UsdGeom.Tokens.faceVarying
     )

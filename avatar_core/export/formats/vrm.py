@@ -46,6 +46,7 @@ def vrm_extension(avatar: FinishedAvatar) -> dict[str, object]:
             "humanBones": {bone: {"node": FIRST_BONE + BONE_INDEX[name]} for bone, name in VRM_HUMANOID.items()}
         },
         "firstPerson": {"meshAnnotations": [{"node": 0, "type": "auto"}]},
+        "expressions": {"preset": {}},  # none, but three-vrm moves no eyes without the field
         "lookAt": {
             "type": "bone",
             "offsetFromHeadBone": _eyes_from_head(avatar),
