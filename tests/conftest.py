@@ -1,6 +1,7 @@
-"""One Prefect server for the tests that need a real one."""
+"""What tests of several packages share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,15 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     results = tmp_path_factory.mktemp("results")
     with (
-        prefect_test_harness(server_startup_timeout=120),
+        prefect_test_harness(server_startup_timeout=300),
         temporary_settings({PREFECT_LOCAL_STORAGE_PATH: results}),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def tiny_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished avatars, ada and bob, in a library's layout; read only: copy what a test changes."""
+    from tiny_avatars import make_library
+
+    return make_library(tmp_path_factory.mktemp("tiny") / "library")

@@ -31,8 +31,8 @@ from avatar_core.export.studio import (
 from avatar_core.export.video import write_video
 from avatar_core.rendering.cameras import Cameras, orbit_cameras
 from avatar_core.rendering.rasterizer import MeshRays
-from avatar_core.rigging.retarget import RiggedClip
-from avatar_core.rigging.skinning import Skin, deform, normals_posed
+from avatar_core.rigging.clip import Clip
+from avatar_core.rigging.skinning import Skin, normals_posed
 
 VIEWS = (("front", 0.0), ("three-quarter", 40.0), ("side", 90.0), ("back", 180.0))
 FACE_AZIMUTH = 12.0
@@ -131,7 +131,7 @@ def bind_views(mesh: TriangleMesh, skin: Skin, config: MediaConfig, device: torc
 
 
 def motion_panels(
-    mesh: TriangleMesh, skin: Skin, clip: RiggedClip, config: MediaConfig, device: torch.device
+    mesh: TriangleMesh, skin: Skin, clip: Clip, config: MediaConfig, device: torch.device
 ) -> list[Panel]:
     """Photograph `key_frames` moments of the clip, evenly spread."""
     count = min(config.key_frames, len(clip))
@@ -145,7 +145,7 @@ def write_preview(
     path: Path,
     mesh: TriangleMesh,
     skin: Skin,
-    clip: RiggedClip,
+    clip: Clip,
     captions: Sequence[tuple[str, str]],
     config: MediaConfig,
     device: torch.device,
@@ -183,7 +183,7 @@ def write_motion(
     path: Path,
     mesh: TriangleMesh,
     skin: Skin,
-    clip: RiggedClip,
+    clip: Clip,
     config: MediaConfig,
     device: torch.device,
     step: Callable[[int], None],
@@ -203,7 +203,7 @@ def write_motion(
 def film(
     mesh: TriangleMesh,
     skin: Skin,
-    clip: RiggedClip,
+    clip: Clip,
     frames: Sequence[int],
     size: tuple[int, int],
     supersample: int,
@@ -212,7 +212,7 @@ def film(
 ) -> Iterator[NDArray[np.uint8]]:
     """Photograph frames of a clip with one lens and one distance, following the pelvis along the floor."""
     directions = sphere_directions(light_samples, device)
-    vertices = deform(mesh.vertices, skin, clip.transforms)
+    vertices = np.concatenate(list(clip.posed(mesh.vertices, skin)))
     path = follow(clip.root, clip.fps)
     relative = torch.from_numpy(vertices - path[:, None]).to(device).reshape(-1, 3)
     target = _middle(relative)

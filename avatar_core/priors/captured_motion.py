@@ -126,6 +126,18 @@ def _quaternion_to_matrix(quaternion: Tensor) -> Tensor:
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
+def on_ground(name: object, motion: CapturedMotion) -> Tensor:
+    """Return the pelvis (T, 3) of a file's motion with its lowest body parts on the ground: one height for all of it.
+
+    Raises MotionDataError, with the file's `name`, where the motion leaves a cube of a kilometre.
+    """
+    joints = forward_kinematics(motion.rotations, motion.pelvis, torch.from_numpy(REST_JOINTS).double())
+    if not bool((joints.abs() < 1000).all()):
+        raise MotionDataError(f"{name}: the body is a kilometre away; check the file's positions and export it again")
+    ground = torch.quantile(joints[..., 1].min(dim=-1).values, _GROUND_SHARE) - _CLEARANCE
+    return motion.pelvis - ground * torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+
+
 def make_clips(name: object, motion: CapturedMotion, fps: float, longest: float) -> list[ImportedClip]:
     """Resample a file's motion, put it on the ground, and cut it into clips that start at x = z = 0, facing +Z.
 
@@ -140,11 +152,7 @@ def make_clips(name: object, motion: CapturedMotion, fps: float, longest: float)
         raise MotionDataError(
             f"{name}: {frames} frames at {fps:g} a second, fewer than {SHORTEST}; join it to its neighbours"
         )
-    joints = forward_kinematics(motion.rotations, motion.pelvis, torch.from_numpy(REST_JOINTS).double())
-    if not bool((joints.abs() < 1000).all()):
-        raise MotionDataError(f"{name}: the body is a kilometre away; check the file's positions and export it again")
-    ground = torch.quantile(joints[..., 1].min(dim=-1).values, _GROUND_SHARE) - _CLEARANCE
-    pelvis = motion.pelvis - ground * torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    pelvis = on_ground(name, motion)
     pieces = math.ceil(frames / max(SHORTEST, math.floor(longest * fps)))
     borders = [round(piece * frames / pieces) for piece in range(pieces + 1)]
     clips = []

@@ -16,6 +16,7 @@ from avatar_core.errors import DivergenceError
 from avatar_core.priors.captured_motion import REST_JOINTS
 from avatar_core.priors.foot_contacts import SLOW, plant_feet
 from avatar_core.priors.kinematics import forward_kinematics
+from avatar_core.rigging.clip import BATCH, Clip
 from avatar_core.rigging.skinning import Skin, deform
 
 PRIOR_PELVIS_HEIGHT = 0.92
@@ -32,23 +33,13 @@ CONTACT_HEIGHT = 0.03
 
 
 @dataclass(frozen=True)
-class RiggedClip:
-    """T frames of motion on one skinned mesh, over the B bones of its rig."""
+class RiggedClip(Clip):
+    """A motion of the priors' skeleton as one skinned mesh shows it."""
 
-    transforms: NDArray[np.float32]
-    """(T, B, 4, 4) bind space to posed space."""
-    rotations: NDArray[np.float32]
-    """(T, B, 4) unit quaternions x, y, z, w relative to the parent bone; identity is the bind pose."""
-    root: NDArray[np.float32]
-    """(T, 3) pelvis positions, metres."""
-    fps: int
     scale: float
     """Factor from the prior's translation to this body's."""
     direction_error: float
     """Largest angle, in degrees, between a limb and the same limb of the priors' skeleton in the same pose."""
-
-    def __len__(self) -> int:
-        return len(self.root)
 
 
 def retarget(
@@ -61,6 +52,7 @@ def retarget(
     *,
     fps: int = 30,
     standing: torch.Tensor | None = None,
+    loops: bool = False,
 ) -> RiggedClip:
     """Fit a motion to a body: translation by leg length, standing feet held, the clip onto the ground, never below it.
 
@@ -75,6 +67,7 @@ def retarget(
         skin: the mesh's weights.
         fps: frames a second.
         standing: (T, 2) whether the left and the right foot stand; None holds no feet.
+        loops: whether the clip is meant to be played over and over.
     Raises:
         DivergenceError: the motion is not finite.
     """
@@ -91,8 +84,10 @@ def retarget(
             tpose = upright.joints[0].cpu()
             local, way = (part.to(device) for part in plant_feet(local.cpu(), way.cpu(), tpose, fps, standing.cpu()))
         transforms = rig.pose(local, way).cpu()
-    lowest = deform(vertices, skin, transforms.numpy())[..., 1].min(axis=1)
-    transforms[:, :, 1, 3] += torch.from_numpy(ground_shift(lowest))[:, None]
+    lowest = [
+        deform(vertices, skin, part.numpy())[..., 1].min(axis=1) for part in transforms.split(BATCH)
+    ]
+    transforms[:, :, 1, 3] += torch.from_numpy(ground_shift(np.concatenate(lowest)))[:, None]
     quaternions = matrix_to_quaternion(rig.relative(transforms[..., :3, :3].double()))
     root = transforms[:, 0, :3, :3] @ rig.heads[0].cpu() + transforms[:, 0, :3, 3]
     return RiggedClip(
@@ -102,6 +97,7 @@ def retarget(
         fps=fps,
         scale=scale,
         direction_error=direction_error(rig, transforms, local.cpu()),
+        loops=loops,
     )
 
 
@@ -160,7 +156,7 @@ def bone_offsets(rig: Rig) -> NDArray[np.float64]:
     return np.stack([head - (heads[parent] if parent >= 0 else 0.0) for head, parent in zip(heads, rig.parents)])
 
 
-def clip_joints(clip: RiggedClip, rig: Rig) -> NDArray[np.float64]:
+def clip_joints(clip: Clip, rig: Rig) -> NDArray[np.float64]:
     """Return where a clip puts the 22 joints, as (T, 22, 3) metres."""
     transforms = clip.transforms[:, :NUM_JOINTS].astype(np.float64)
     heads = rig.heads.cpu().double().numpy()[:NUM_JOINTS]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avatar_core.bodies.rig import Rig
 from avatar_core.errors import ArtifactError
-from avatar_core.export.glb import build_glb, json_extras
+from avatar_core.export.glb import RestPose, build_glb, json_extras
 from avatar_core.export.learning import learning_curves
 from avatar_core.export.lens import Lens
 from avatar_core.export.media import MediaConfig, write_motion, write_preview, write_turntable
@@ -32,7 +32,10 @@ from avatar_core.export.report import (
     texture_facts,
     texturing_facts,
 )
+from avatar_core.export.skeleton import Skeleton
 from avatar_core.export.surface import Surface
+from avatar_core.rigging import idle
+from avatar_core.rigging.clip import Clip
 from avatar_core.rigging.relaxation import exercises, relaxed
 from avatar_core.rigging.retarget import RiggedClip, retarget
 from avatar_core.rigging.skinning import Skin, deform, transfer_weights
@@ -46,7 +49,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 7
+VERSION = 8
 CURVES, FILM = "learning.png", "optimisation.mp4"
 FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", FILM, CURVES, "report.json")
 """What every finished avatar consists of."""
@@ -73,6 +76,8 @@ class Config(BaseModel):
     """Last change of the baked colours, through views of the mesh."""
     head_power: float = Field(2.0, ge=1, le=4)
     """How many times finer the head is meshed than the rest."""
+    rest_pose: RestPose = "A"
+    """How the avatar stands when no clip plays."""
     skin_smoothing: int = Field(3, ge=0, le=50)
     """Rounds of averaging skinning weights over neighbouring vertices."""
     score_size: int = Field(224, ge=16)
@@ -196,9 +201,9 @@ def run(
         files["avatar.glb"] = build_glb(
             avatar.mesh,
             avatar.skin,
-            avatar.rig,
-            avatar.clip,
-            clip_name=prompts["motion"],
+            Skeleton.of(avatar.rig),
+            _clips(avatar, prompts["motion"], context),
+            rest=config.rest_pose,
             extras=_extras(prompts, seed, lineage, weights),
         )
         files["avatar.ply"] = ply_bytes(avatar.mesh)
@@ -280,9 +285,23 @@ def build_avatar(
     )
     skin = relaxed(skin, mesh.vertices, mesh.faces, exercises(rig))
     clip = retarget(
-        body, rig, motion.poses, motion.translation, mesh.vertices, skin, fps=motion.fps, standing=motion.standing
+        body,
+        rig,
+        motion.poses,
+        motion.translation,
+        mesh.vertices,
+        skin,
+        fps=motion.fps,
+        standing=motion.standing,
+        loops=motion.loops,
     )
     return RiggedAvatar(mesh, skin, clip, rig)
+
+
+def _clips(avatar: RiggedAvatar, prompt: str, context: StageContext) -> dict[str, Clip]:
+    """The prompt's clip, called as the prompt, and the loop of standing; a prompt of that name keeps it."""
+    standing = idle.idle(context.body, avatar.rig, avatar.mesh.vertices, avatar.skin, fps=avatar.clip.fps)
+    return {prompt: avatar.clip, idle.NAME if prompt != idle.NAME else f"{idle.NAME} loop": standing}
 
 
 def _photograph(
@@ -339,6 +358,7 @@ def _extras(
     """What the GLB says of its making: only what follows from the inputs, so that equal inputs stay equal bytes."""
     return json_extras(
         {
+            "generator": GENERATOR,
             "prompts": dict(prompts),
             "seed": seed,
             "keys": dict(lineage.keys),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from avatar_core import __version__
-from flows.cli import accounting, doctor, fleet, inspection, making, upkeep
+from flows.cli import accounting, animating, doctor, exporting, fleet, inspection, making, upkeep
 from flows.cli.logs import LOG_VARIABLE
 
 app = typer.Typer(
@@ -41,6 +41,8 @@ app.command("costs")(accounting.costs)
 app.command("metrics")(accounting.metrics)
 app.command("compact")(upkeep.compact)
 app.command("clean")(upkeep.clean)
+app.command("export")(exporting.export)
+app.command("animate")(animating.animate)
 app.command("doctor")(doctor.doctor)
 
 

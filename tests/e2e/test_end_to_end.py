@@ -89,7 +89,7 @@ def test_the_avatar_is_a_rigged_and_animated_model(made: Made) -> None:
     gltf = pygltflib.GLTF2().load(str(path))
     assert len(gltf.skins) == 1
     assert len(gltf.skins[0].joints) >= 22
-    assert len(gltf.animations) == 1
+    assert [animation.name for animation in gltf.animations] == ["walking", "idle"]
     lower, upper = trimesh.load(path, force="scene").bounds
     assert upper[1] - lower[1] == pytest.approx(1.8, abs=0.6)
     assert upper[1] - lower[1] > upper[2] - lower[2]

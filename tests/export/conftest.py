@@ -1,10 +1,16 @@
-"""A man of capsules in an A-pose: an exact distance field whose size and colours are known."""
+"""What the tests of exported files share: a man of capsules whose shape is known, and Khronos's validator."""
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
+from node_tools import require_packages, run_node
 from torch import Tensor
+
+from avatar_core.export.finished import FinishedAvatar, read_finished
 
 # start, end, radius in metres, colour
 CAPSULES = (
@@ -58,3 +64,33 @@ def capsule_man() -> CapsuleMan:
 @pytest.fixture(scope="session")
 def littered_man() -> CapsuleMan:
     return CapsuleMan(crumbs=True)
+
+
+VALIDATE = """
+const validator = require('gltf-validator');
+validator.validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[1])))
+  .then(report => console.log(JSON.stringify(report.issues)));
+"""
+
+
+@pytest.fixture
+def validate_glb(tmp_path) -> Callable[[bytes], dict[str, Any]]:
+    """Return a function: bytes of a GLB -> the validator's issues; needs node and npm's gltf-validator."""
+    require_packages("gltf-validator")
+
+    def validate(content: bytes) -> dict[str, Any]:
+        path = tmp_path / "validated.glb"
+        path.write_bytes(content)
+        return json.loads(run_node(VALIDATE, path))
+
+    return validate
+
+
+@pytest.fixture(scope="session")
+def ada(tiny_library) -> FinishedAvatar:
+    return read_finished(tiny_library / "avatars/ada/avatar.glb", name="ada")
+
+
+@pytest.fixture(scope="session")
+def bob(tiny_library) -> FinishedAvatar:
+    return read_finished(tiny_library / "avatars/bob/avatar.glb", name="bob")

@@ -103,7 +103,8 @@ def test_all_files_are_there_and_open(result, tmp_path):
     document = pygltflib.GLTF2().load(tmp_path / "avatar.glb")
     assert len(document.skins[0].joints) == 66
     assert [image.name for image in document.images] == ["albedo", "normals"]
-    assert document.animations[0].name == "waving"
+    assert [animation.name for animation in document.animations] == ["waving", "idle"]
+    assert document.asset.extras["generator"] == document.asset.generator
     assert document.asset.extras["prompts"] == PROMPTS
     assert document.asset.extras["seed"] == 7
     assert document.asset.extras["keys"] == {"motion": "ab" * 16}
