@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from avatar_core import __version__
-from flows.cli import accounting, animating, doctor, exporting, fleet, inspection, making, upkeep
+from flows.cli import accounting, animating, deploy, doctor, exporting, fleet, inspection, making, upkeep
 from flows.cli.logs import LOG_VARIABLE
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command("compact")(upkeep.compact)
 app.command("clean")(upkeep.clean)
 app.command("export")(exporting.export)
 app.command("animate")(animating.animate)
+app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
 
 

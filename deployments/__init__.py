@@ -1,0 +1,1 @@
+"""What `avatars deploy` registers with Prefect, and how workers are packed; read as package data."""
