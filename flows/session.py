@@ -94,8 +94,8 @@ class Session:
 
 
 def new_run_id() -> str:
-    """Return a name for a run that sorts by time: 20260102-030405-1a2b3c."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+    """Return a name for a run that sorts by time: 20260102-030405-678901-1a2b."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{uuid.uuid4().hex[:4]}"
 
 
 def shared_library(library: str) -> str:

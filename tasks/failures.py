@@ -55,7 +55,9 @@ class Failure:
 
 
 def remedy(error: BaseException) -> str:
-    """Return what a user can do about `error`."""
+    """Return what a user can do about `error`, or about the trouble of the disk that is behind it."""
+    if isinstance(error, ArtifactError | ManifestError) and isinstance(error.__cause__, OSError):
+        error = error.__cause__
     for kind, text in _REMEDIES:
         if isinstance(error, kind):
             return text

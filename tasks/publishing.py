@@ -23,7 +23,8 @@ def publish_result(
     """Record at once that a stage has its artifact: computed by this run, or there already."""
     costs: dict[str, Any] = {}
     if computed:
-        costs = {name: meta.get(name) for name in ("seconds", "peak_mb", "device")} | {"host": platform.node()}
+        costs = {"seconds": meta.get("seconds"), "peak_mb": meta.get("peak_mb"), **_where(place)}
+        costs["device"] = meta.get("device") or place.device  # the device's name, where the stage told it
     record = ManifestRecord.of_artifact(
         owner.avatar_id,
         "done" if computed else "cached",
