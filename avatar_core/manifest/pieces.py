@@ -52,8 +52,13 @@ def pieces(view: View, rows: int = ROWS_PER_PIECE) -> list[Piece]:
 
 
 def group_starts(counts: np.ndarray, limit: int) -> np.ndarray:
-    """Return where groups of consecutive entries begin, so that a group's counts add up to about `limit` at most."""
-    groups = (np.cumsum(counts) - 1) // limit
+    """Return where groups of consecutive entries begin, so that a group's counts add up to about `limit` at most.
+
+    The groups are about equal: cutting full ones off would leave a small remainder each time that a slice grows.
+    """
+    total = int(counts.sum())
+    share = -(-total // max(-(-total // limit), 1))
+    groups = (np.cumsum(counts) - 1) // max(share, 1)
     return np.flatnonzero(np.diff(groups, prepend=-1))
 
 

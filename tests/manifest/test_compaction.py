@@ -71,10 +71,22 @@ def test_large_manifests_compact_to_several_sorted_files(library, record, write,
     folder = open_manifest(library)
     snapshots = [name for name in files(library) if name.startswith("snapshot-")]
     tables = [pq.read_table(pa.BufferReader(folder.read(name))) for name in snapshots]
-    assert [table.num_rows for table in tables] == [12, 12, 6]
+    assert [table.num_rows for table in tables] == [9, 9, 12]
     ids = [name for table in tables for name in table["avatar_id"].to_pylist()]
     assert ids == sorted(ids)
     assert read_latest(library).num_rows == 30
+
+
+def test_a_slice_that_grows_beyond_its_limit_is_halved(library, record, write, files):
+    write(library, *(record(f"avatar-{index:02d}") for index in range(0, 40, 2)))
+    compact(library, rows_per_file=20, grace_seconds=0)
+    for index in (1, 3, 5, 7):
+        write(library, record(f"avatar-{index:02d}"))
+        compact(library, rows_per_file=20, grace_seconds=0)
+    folder = open_manifest(library)
+    snapshots = [name for name in files(library) if name.startswith("snapshot-")]
+    rows = [pq.read_table(pa.BufferReader(folder.read(name))).num_rows for name in snapshots]
+    assert sorted(rows) == [10, 14]
 
 
 def test_parts_written_during_compactions_are_kept(library, record, write):

@@ -92,7 +92,7 @@ def check_against_plain_reading(library):
     assert {(row["error_stage"], row["error_kind"]): row["avatars"] for row in errors} == Counter(failed)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(HISTORIES)
 def test_states_are_those_of_a_plain_reading_whenever_compaction_runs(history):
     library = f"memory://{uuid.uuid4().hex}"
