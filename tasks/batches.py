@@ -12,6 +12,7 @@ from prefect.utilities.annotations import quote
 
 from avatar_core.storage.keys import canonical_json
 from tasks.failures import Failure
+from tasks.publishing import gathered
 from tasks.retries import RETRY_DELAY_SECONDS, is_transient
 from tasks.stages import OPTIONS, compute
 from tasks.texturing_batch import STAGE as TEXTURING
@@ -39,9 +40,10 @@ def batch_key(context: "TaskRunContext", parameters: Mapping[str, Any]) -> str:
 
 @task(name="batch", task_run_name="{stage} of {count}", cache_key_fn=batch_key, **OPTIONS)
 def _batch(stage: str, count: int, jobs: Sequence[Job], place: Place) -> list[dict[str, Any]]:
-    if stage == TEXTURING and place.device.startswith("cuda"):
-        return _textured(jobs, place)
-    return [_tried(work, place, owner) for work, owner in jobs]
+    with gathered(place):
+        if stage == TEXTURING and place.device.startswith("cuda"):
+            return _textured(jobs, place)
+        return [_tried(work, place, owner) for work, owner in jobs]
 
 
 def _textured(jobs: Sequence[Job], place: Place) -> list[dict[str, Any]]:

@@ -1,14 +1,18 @@
 """Manifest rows of stages: written after the artifact is in the store and before the task returns."""
 
+import contextlib
 import functools
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from avatar_core.manifest import ManifestRecord, ManifestWriter
 from avatar_core.storage import ArtifactRef
 from tasks.failures import Failure
 from tasks.work import Avatar, Place, StageWork
+
+_gathering: ContextVar[bool] = ContextVar("gathering", default=False)
 
 
 @functools.lru_cache(maxsize=8)
@@ -17,10 +21,32 @@ def manifest_writer(library: str, run_id: str) -> ManifestWriter:
     return ManifestWriter(library, run_id)
 
 
+@contextlib.contextmanager
+def gathered(place: Place) -> Iterator[None]:
+    """For the length of the block, gather a micro-batch's records to be written at its end, as one part.
+
+    A part for each result would be millions of files in a large catalog. What a kill keeps from being recorded, the
+    store has; the next run records it.
+    """
+    token = _gathering.set(True)
+    try:
+        yield
+    finally:
+        _gathering.reset(token)
+        manifest_writer(place.library, place.run_id).flush()
+
+
+def _publish(place: Place, record: ManifestRecord) -> None:
+    writer = manifest_writer(place.library, place.run_id)
+    writer.append(record)
+    if not _gathering.get():
+        writer.flush()
+
+
 def publish_result(
     place: Place, work: StageWork, owner: Avatar, ref: ArtifactRef, meta: Mapping[str, Any], *, computed: bool
 ) -> None:
-    """Record at once that a stage has its artifact: computed by this run, or there already."""
+    """Record, at once or with its micro-batch, that a stage has its artifact: computed by this run, or there already."""
     costs: dict[str, Any] = {}
     if computed:
         costs = {"seconds": meta.get("seconds"), "peak_mb": meta.get("peak_mb"), **_where(place)}
@@ -33,9 +59,7 @@ def publish_result(
         **costs,
         **_row(work, owner),
     )
-    writer = manifest_writer(place.library, place.run_id)
-    writer.append(record)
-    writer.flush()
+    _publish(place, record)
 
 
 def publish_shared(place: Place, work: StageWork, avatar: Avatar, ref: ArtifactRef) -> None:
@@ -47,7 +71,7 @@ def publish_shared(place: Place, work: StageWork, avatar: Avatar, ref: ArtifactR
 def publish_failure(
     place: Place, work: StageWork, avatar: Avatar, failure: Failure, *, attempt: int | None = None
 ) -> None:
-    """Record at once that a stage of an avatar failed, or was skipped because an earlier one did.
+    """Record, at once or with its micro-batch, that a stage failed, or was skipped after another.
 
     `attempt` is the number of this attempt at the stage's key, from 1; None where it is unknown.
     """
@@ -63,9 +87,7 @@ def publish_failure(
         **tried,
         **_row(work, avatar),
     )
-    writer = manifest_writer(place.library, place.run_id)
-    writer.append(record)
-    writer.flush()
+    _publish(place, record)
 
 
 def _where(place: Place) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from avatar_core.export.skeleton import Skeleton
 from avatar_core.export.texels import Charts
 from avatar_core.export.texture import Texture
 from avatar_core.rigging.clip import Clip
-from avatar_core.rigging.skinning import Skin
+from avatar_core.rigging.skinning import Skin, deform
 
 MAX_BYTES = 1 << 30
 """Of a file that is read."""
@@ -68,6 +69,12 @@ class FinishedAvatar:
         )
 
     @property
+    def pelvis_height(self) -> float:
+        """Height of the pelvis over the soles in the T-pose, metres."""
+        level = self.skeleton.transforms(self.skeleton.local_tpose()[None], np.zeros((1, 3)))
+        return -float(deform(self.mesh.vertices, self.skin, level)[..., 1].min())
+
+    @property
     def welded(self) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
         """The mesh without its seams: vertices (W, 3), faces (F, 3), and the row of each in the split vertices."""
         _, rows, back = np.unique(self.mesh.vertices, axis=0, return_index=True, return_inverse=True)
@@ -89,7 +96,9 @@ def read_finished(path: Path, *, name: str = "avatar") -> FinishedAvatar:
 def parse_finished(content: bytes, *, name: str, source: str) -> FinishedAvatar:
     """Read the bytes of a GLB that this project's export wrote, called `source` in messages; see `read_finished`."""
     try:
-        document = gltf.GLTF2.load_from_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it says of a damaged file, the error below says once
+            document = gltf.GLTF2.load_from_bytes(content)
         if document is None:
             raise ValueError("it is no GLB")
         return _avatar(_Document(document), name)

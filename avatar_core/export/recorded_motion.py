@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from avatar_core.bodies.base import BodyModel
 from avatar_core.bodies.rig import Rig
 from avatar_core.bodies.rotations import matrix_to_axis_angle
-from avatar_core.bodies.skeleton import JOINT_INDEX
 from avatar_core.errors import ArtifactError
 from avatar_core.export.finished import FinishedAvatar, read_finished
 from avatar_core.export.joint_motion import joint_motion
@@ -23,7 +21,7 @@ from avatar_core.priors.foot_contacts import find_contacts
 from avatar_core.priors.kinematics import face_forward, forward_kinematics
 from avatar_core.priors.motion_data import MotionDataError
 from avatar_core.priors.retarget_source import retarget as retarget_source
-from avatar_core.rigging.retarget import RiggedClip, retarget
+from avatar_core.rigging.retarget import PRIOR_PELVIS_HEIGHT, RiggedClip, retarget
 
 FPS = 30
 SUFFIXES = (".bvh", ".npz", ".glb")
@@ -52,7 +50,7 @@ def read_motion(path: Path, clip: str | None = None) -> CapturedMotion:
 
 
 def avatar_motion(avatar: FinishedAvatar, name: object, clip: str | None = None) -> CapturedMotion:
-    """Return a clip of an avatar on the priors' skeleton, sized by the length of the legs.
+    """Return a clip of an avatar on the priors' skeleton, in its size.
 
     Raises MotionDataError, with the file's `name`, where the avatar has no such clip.
     """
@@ -61,7 +59,7 @@ def avatar_motion(avatar: FinishedAvatar, name: object, clip: str | None = None)
         raise MotionDataError(f"{name}: there is no clip {clip!r}; the file's clips are: {has}")
     chosen = avatar.clips[clip] if clip is not None else next(iter(avatar.clips.values()))
     motion = joint_motion(chosen, avatar.skeleton)
-    scale = _leg_length(REST_JOINTS.astype(np.float64)) / _leg_length(motion.rest_joints)
+    scale = PRIOR_PELVIS_HEIGHT / avatar.pelvis_height
     return CapturedMotion(torch.from_numpy(motion.rotations), torch.from_numpy(motion.pelvis * scale), motion.fps)
 
 
@@ -141,12 +139,3 @@ def _cut(name: object, motion: CapturedMotion, start: float, seconds: float | No
             "with --start and --seconds"
         )
     return cut
-
-
-def _leg_length(joints: NDArray[np.float64]) -> float:
-    """Mean length of both legs, thigh and shin, in a pose (22, 3)."""
-    return sum(
-        float(np.linalg.norm(joints[JOINT_INDEX[f"{side}_{upper}"]] - joints[JOINT_INDEX[f"{side}_{lower}"]])) / 2
-        for side in ("left", "right")
-        for upper, lower in (("hip", "knee"), ("knee", "ankle"))
-    )

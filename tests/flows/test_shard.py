@@ -8,11 +8,15 @@ from simulated_stages import SimulatedStages, catalog_text, plan_text
 from avatar_core.manifest import avatar_states, read_latest
 from flows.outcome import read_outcome
 from flows.shard import generate_shard
-from tasks.work import Avatar, Place, StageWork
+from tasks.work import STAGES, Avatar, Place, StageWork
 
 
 class Trouble(OSError):
     """What may pass."""
+
+
+def manifest_parts(library: str) -> list[Path]:
+    return list((Path(library) / "manifest").glob("part-*"))
 
 
 @pytest.fixture
@@ -54,5 +58,7 @@ def test_micro_batches_make_every_avatar_but_the_one_that_fails(library: str, si
     assert read_outcome(library, run.run_id, 0).failures["p1"][0].message == "p1 diverged"
     states = {row["avatar_id"]: row["state"] for row in avatar_states(read_latest(library)).to_pylist()}
     assert states == {"p0": "done", "p1": "failed", "p2": "done", "p3": "done", "p4": "accepted"}
+    before = len(manifest_parts(library))
     assert generate_shard(library, run.run_id, 1, "cpu")["done"] == 1
+    assert len(manifest_parts(library)) - before <= len(STAGES)  # one for a stage of a micro-batch, at most
     assert len(list((Path(library) / "avatars").iterdir())) == 4
