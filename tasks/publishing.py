@@ -46,7 +46,7 @@ def _publish(place: Place, record: ManifestRecord) -> None:
 def publish_result(
     place: Place, work: StageWork, owner: Avatar, ref: ArtifactRef, meta: Mapping[str, Any], *, computed: bool
 ) -> None:
-    """Record, at once or with its micro-batch, that a stage has its artifact: computed by this run, or there already."""
+    """Record, at once or with its micro-batch, that a stage has its artifact: computed now, or there already."""
     costs: dict[str, Any] = {}
     if computed:
         costs = {"seconds": meta.get("seconds"), "peak_mb": meta.get("peak_mb"), **_where(place)}
