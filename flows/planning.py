@@ -261,7 +261,7 @@ class _Tallies:
     def add(self, avatar: Avatar) -> None:
         """Count one row."""
         for stage, key in avatar.keys.items():
-            self._keys[stage].add(int(key[:15], 16))
+            self._keys[stage].add(hash(key))
         texts = " ".join((avatar.shape, "|", avatar.appearance, "|", avatar.motion)).lower()
         words = " ".join([word for word in _WORD.findall(texts) if word not in _SMALL_WORDS])
         digest = hash((words, avatar.seed, avatar.recipe))
@@ -274,6 +274,9 @@ class _Tallies:
         return {stage: len(keys) for stage, keys in self._keys.items()}
 
 
+_ROW_COLUMNS = ("avatar_id", "line", "seed", "shape", "appearance", "motion", "preset", "body", "tags", "extra")
+
+
 class _Recorder:
     """Tells the manifest what the rows of a catalog are, as far as it does not say so already."""
 
@@ -283,19 +286,15 @@ class _Recorder:
         self._history = history
         self._known = history.accepted()
         self._rejected = 0
-        self._columns: dict[str, list] = {}
+        self._new: list[tuple[Avatar, str]] = []
 
     def accept(self, avatar: Avatar) -> None:
         """Note an accepted row."""
         digest = row_digest(avatar)
-        if self._known.get(avatar.avatar_id) == digest:
-            return
-        for name in ("avatar_id", "line", "seed", "shape", "appearance", "motion", "preset", "body", "tags"):
-            self._columns.setdefault(name, []).append(getattr(avatar, name))
-        self._columns.setdefault("key", []).append(digest)
-        self._columns.setdefault("extra", []).append(avatar.extra)
-        if len(self._columns["key"]) >= RECORDED_AT_ONCE:
-            self._flush()
+        if self._known.get(avatar.avatar_id) != digest:
+            self._new.append((avatar, digest))
+            if len(self._new) >= RECORDED_AT_ONCE:
+                self._flush()
 
     def reject(self, row: RejectedRow) -> None:
         """Note a rejected row."""
@@ -310,16 +309,18 @@ class _Recorder:
         self._writer.flush()
 
     def _flush(self) -> None:
-        if self._columns:
+        if self._new:
+            columns = {name: [getattr(one, name) for one, _ in self._new] for name in _ROW_COLUMNS}
+            columns["key"] = [digest for _, digest in self._new]
             facts = {"stage": CATALOG_STAGE, "status": "accepted", "catalog": self._catalog}
-            self._writer.append_columns(self._columns, facts)
-            self._columns = {}
+            self._writer.append_columns(columns, facts)
+            self._new = []
 
 
 def row_digest(avatar: Avatar) -> str:
     """Return what tells one version of a row from another: 32 hexadecimal characters."""
     facts = (
-        avatar.line, avatar.seed, avatar.shape, avatar.appearance, avatar.motion, avatar.preset, avatar.body,
-        avatar.tags, *sorted(avatar.extra.items()),
-    )  # fmt: skip
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+        f"{avatar.line}\x1f{avatar.seed}\x1f{avatar.shape}\x1f{avatar.appearance}\x1f{avatar.motion}\x1f{avatar.preset}\x1f"
+        f"{avatar.body}\x1f{avatar.tags or ''}\x1f{sorted(avatar.extra.items()) if avatar.extra else ''}"
+    )
+    return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
