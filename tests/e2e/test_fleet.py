@@ -1,7 +1,7 @@
 """A work pool from end to end: PostgreSQL, Prefect's server, two process workers, and the command that gives them work.
 
 Stages run with the smallest settings there are. What is told of a worker that dies takes the server a minute to notice,
-so that scene begins before all others.
+so that scene begins before all others. All of it takes minutes, so it runs where AVATARS_FLEET_TESTS is set.
 """
 
 import os
@@ -21,7 +21,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect_fleet import TIMEOUT, PrefectFleet, parent_of, postgres_trouble, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.service]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.service,
+    pytest.mark.skipif("AVATARS_FLEET_TESTS" not in os.environ, reason="takes minutes: set AVATARS_FLEET_TESTS=1"),
+]
 
 POOL = "gpu"
 DEAD_AFTER = 60  # seconds; Prefect's heartbeats come every 30
