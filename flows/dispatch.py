@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
 from avatar_core.errors import ConfigError
 from flows.limits import Limits, ask_to_stop, asked_to_stop
+from flows.orchestrator import OrchestratorError
 from flows.outcome import Outcome, read_outcome
 from flows.run_plan import RunPlan
 from flows.run_progress import OnProgress, Pool, RunProgress
@@ -123,6 +125,8 @@ class Dispatcher:
                 self.progress.ended += 1
             elif self.progress.total.stopped:
                 self.progress.ended += 1
+            elif state.is_cancelled():  # by a person, who would not see it begin again with pleasure
+                self._give_up(one, "its flow run was cancelled")
             else:
                 self._resubmit(one, f"{state.name}: {state.message}", waiting)
         self.progress.running = running
@@ -130,12 +134,16 @@ class Dispatcher:
 
     def _resubmit(self, one: _Submitted, reason: str, waiting: deque[tuple[int, int]]) -> None:
         if one.attempt >= SHARD_ATTEMPTS:
-            logger.error("Shard %d is given up after %d attempts (%s)", one.shard, one.attempt, reason)
-            self.progress.lost.append(one.shard)
-            self.progress.total.failed += self.run_plan.shards[one.shard]
+            self._give_up(one, f"{one.attempt} attempts, the last one {reason}")
             return
         logger.warning("Shard %d is submitted again (%s)", one.shard, reason)
         waiting.append((one.shard, one.attempt + 1))
+
+    def _give_up(self, one: _Submitted, reason: str) -> None:
+        logger.error("Shard %d is given up: %s", one.shard, reason)
+        self.progress.lost.append(one.shard)
+        self.progress.ended += 1
+        self.progress.total.failed += self.run_plan.shards[one.shard]
 
     def _tell(self, waiting: int, submitted: list[_Submitted]) -> None:
         self.progress.waiting, self.progress.submitted = waiting, len(submitted)
@@ -146,8 +154,17 @@ class Dispatcher:
 def dispatch(
     run: RunPlan, pool: Pool, *, shards: Sequence[int] | None = None, on_progress: OnProgress | None = None
 ) -> Outcome:
-    """Carry out a run's shards on a pool of the server that Prefect is configured for; see Dispatcher."""
-    with get_client(sync_client=True) as client:
-        outcome = Dispatcher(run, pool, client, shards=shards, on_progress=on_progress).carry_out()
+    """Carry out a run's shards on a pool of the server that Prefect is configured for; see Dispatcher.
+
+    Raises OrchestratorError when the server is away for longer than Prefect's client tries, which is about a minute.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            outcome = Dispatcher(run, pool, client, shards=shards, on_progress=on_progress).carry_out()
+    except httpx.HTTPError as error:
+        raise OrchestratorError(
+            f"Prefect's server does not answer any more ({error or type(error).__name__}). The pool's workers go on "
+            "with the shards that they have; when the server is back, the same command goes on with the rest."
+        ) from error
     note_end(run, outcome)
     return outcome

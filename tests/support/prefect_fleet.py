@@ -96,9 +96,11 @@ class PrefectFleet:
         _sql(f"CREATE DATABASE {self.database}")
         url = f"postgresql+asyncpg://{POSTGRES['user']}@{POSTGRES['host']}:{POSTGRES['port']}/{self.database}"
         server = self._start(
-            "server", "start", "--host", "127.0.0.1", "--port", str(self._port),
-            log="server", PREFECT_API_DATABASE_CONNECTION_URL=url,
-        )  # fmt: skip
+            *("server", "start", "--host", "127.0.0.1", "--port", str(self._port)),
+            log="server",
+            PREFECT_API_DATABASE_CONNECTION_URL=url,
+            PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS="3",  # by default it looks at new schedules once a minute
+        )
 
         def answers() -> bool:
             assert server.poll() is None, (self.folder / "server.log").read_text()
