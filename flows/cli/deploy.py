@@ -163,19 +163,20 @@ def _show(console: Console, url: str, registered: list[Any]) -> None:
 
 def next_steps(fleet: "Fleet", url: str) -> list[str]:
     """Return what to do next, as lines to show: how workers of the pool start, and how they get work."""
-    run = f"  avatars run CATALOG.csv --library LIBRARY --pool {fleet.pool}"
-    return [f"Next, {_WORKERS[fleet.pool_type](fleet, url)}", "Then, on any machine with this release:", run]
+    if fleet.shards_on is not None:
+        run = f"prefect deployment run run-catalog/{fleet.pool} -p catalog=CATALOG.csv -p library=LIBRARY"
+    else:
+        run = f"avatars run CATALOG.csv --library LIBRARY --pool {fleet.pool}"
+    return [f"Next, {_WORKERS[fleet.pool_type](fleet, url)}", "Then, on any machine with this release:", f"  {run}"]
 
 
 def _process_workers(fleet: "Fleet", url: str) -> str:
-    start = f"prefect worker start -p {fleet.pool} --limit 1"
-    return "\n".join(
-        [
-            "on each machine with this release, one worker for each GPU (k = 0, 1, …; leave it out on a CPU):",
-            f"  export PREFECT_API_URL={url}",
-            f"  CUDA_VISIBLE_DEVICES=k {start}",
-        ]
-    )
+    if fleet.shards_on is not None:
+        where, start = "on a machine with this release that needs no GPU", f"prefect worker start -p {fleet.pool}"
+    else:
+        where = "on each machine with this release, one worker for each GPU (k = 0, 1, …; leave it out on a CPU)"
+        start = f"CUDA_VISIBLE_DEVICES=k prefect worker start -p {fleet.pool} --limit 1"
+    return "\n".join([f"{where}:", f"  export PREFECT_API_URL={url}", f"  {start}"])
 
 
 def _docker_worker(fleet: "Fleet", url: str) -> str:

@@ -38,7 +38,7 @@ def quiet_prefect() -> None:
     """
     root = logging.getLogger()
     ours = [handler for handler in root.handlers if type(handler).__name__ not in _PREFECT_HANDLERS]
-    root.handlers = ours
+    root.handlers = ours or [logging.NullHandler()]  # without any, logging's last resort prints to the screen
     names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("prefect", "uvicorn")]
     for name in names:
         logger = logging.getLogger(name)

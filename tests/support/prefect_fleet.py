@@ -148,6 +148,10 @@ class PrefectFleet:
             logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
         return "\n".join(log.message for log in logs)
 
+    def printed(self) -> str:
+        """Return what the workers and their flow runs have printed by now."""
+        return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("worker-*.log")))
+
     def kill(self, *pids: int) -> None:
         """Kill processes of this fleet, in order, without a chance to tell anybody."""
         for pid in pids:
