@@ -36,8 +36,20 @@ def generate_shard(library: str, run_id: str, shard: int, device: str = "auto") 
     Returns:
         the outcome's counts, and why it stopped early if it did.
     """
+    _log_details()
     outcome = carry_out_shard(read_run(library, run_id), shard, resolve_device(device))
     return {name: value for name, value in asdict(outcome).items() if name not in ("failures", "below_bar")}
+
+
+def _log_details() -> None:
+    """Let through what stages say in passing, such as where they go on.
+
+    Prefect's setting for other loggers (PREFECT_LOGGING_EXTRA_LOGGERS) gives them a handler and no level, so that
+    without this only warnings would come to the server.
+    """
+    stages = logging.getLogger("avatar_core")
+    if stages.level == logging.NOTSET:
+        stages.setLevel(logging.INFO)
 
 
 def carry_out_shard(run: RunPlan, shard: int, device: str) -> Outcome:
