@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,8 @@ class FrozenEncoder(ABC):
     """
 
     dtypes: tuple[torch.dtype, ...] = (torch.float32,)
+    _model: Any
+    """Computes the features; a module where there is more than one of `dtypes`."""
 
     def __init__(
         self,
@@ -50,16 +54,15 @@ class FrozenEncoder(ABC):
     def _image_features(self, pixels: Tensor) -> Tensor:
         """Return features (B, D) of any length of normalised float32 images (B, 3, S, S)."""
 
-    def _converted(self, dtype: torch.dtype) -> FrozenEncoder:
-        """Return a copy that computes in another of `dtypes`; of an encoder that has others."""
-        raise NotImplementedError
-
     def in_dtype(self, dtype: torch.dtype) -> FrozenEncoder:
         """Return the same encoder computing in `dtype`, converted once; raises WeightsError where it cannot."""
         if dtype not in self.dtypes:
             raise WeightsError(f"encoder {self.name!r} computes in {', '.join(map(str, self.dtypes))}, not in {dtype}")
         if dtype not in self._by_dtype:
-            self._by_dtype[dtype] = self._converted(dtype)
+            converted = copy.copy(self)
+            converted._model = copy.deepcopy(self._model).to(dtype)
+            converted._texts = {}
+            self._by_dtype[dtype] = converted
         return self._by_dtype[dtype]
 
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -55,12 +54,6 @@ class TransformersEncoder(FrozenEncoder):
         super().__init__(
             name=name, digest=digest, device=place, image_size=size, mean=mean, std=std, dtype=self._model.dtype
         )
-
-    def _converted(self, dtype: torch.dtype) -> TransformersEncoder:
-        converted = copy.copy(self)
-        converted._model = copy.deepcopy(self._model).to(dtype)
-        converted._texts = {}
-        return converted
 
     def _image_features(self, pixels: Tensor) -> Tensor:
         return _tensor(self._model.get_image_features(pixel_values=pixels.to(self._model.dtype)))
