@@ -12,14 +12,16 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
 
 from avatar_core.errors import ConfigError
+from avatar_core.storage.leases import LeaseStore
 from flows.limits import Limits, ask_to_stop, asked_to_stop
 from flows.orchestrator import OrchestratorError
-from flows.outcome import Outcome, read_outcome
-from flows.run_plan import RunPlan
+from flows.outcome import Outcome, has_outcome, read_outcome
+from flows.run_plan import RunPlan, shard_lease
 from flows.run_progress import OnProgress, Pool, RunProgress
 from flows.run_state import note_end
 
@@ -39,6 +41,8 @@ class _Submitted:
     shard: int
     attempt: int
     flow_run: UUID
+    worked_on: bool = False
+    """Whether a worker was seen to hold the shard's lease."""
 
 
 class Dispatcher:
@@ -62,6 +66,7 @@ class Dispatcher:
         self.progress = RunProgress(waiting=len(self.shards))
         self.deployment = self._find_deployment()
         self._stop_asked = False
+        self._leases = LeaseStore(run.library, owner="dispatcher")
 
     def _find_deployment(self) -> UUID:
         name = SHARD_DEPLOYMENT.format(pool=self.pool.name)
@@ -117,6 +122,8 @@ class Dispatcher:
         going, running = [], 0
         for one in submitted:
             state = self.client.read_flow_run(one.flow_run).state
+            if state is not None and state.type == StateType.RUNNING and self._is_left_alone(one):
+                state = self._crashed(one)
             if state is None or not state.is_final():
                 going.append(one)
                 running += state is not None and state.type == StateType.RUNNING
@@ -131,6 +138,22 @@ class Dispatcher:
                 self._resubmit(one, f"{state.name}: {state.message}", waiting)
         self.progress.running = running
         return going
+
+    def _is_left_alone(self, one: _Submitted) -> bool:
+        """Tell whether the worker of a shard is gone: nobody alive holds its lease any more, and it has no outcome.
+
+        Prefect finds out later, or never: a run that dies before its first heartbeat stands as running for good.
+        """
+        if self._leases.holder(shard_lease(self.run_plan.run_id, one.shard)) is not None:
+            one.worked_on = True
+            return False
+        return one.worked_on and not has_outcome(self.run_plan.library, self.run_plan.run_id, one.shard)
+
+    def _crashed(self, one: _Submitted) -> State:
+        """Tell Prefect, which then counts the run as ended and frees its places."""
+        state: State = Crashed(message="Its worker is gone: nobody holds the shard's lease.")
+        self.client.set_flow_run_state(one.flow_run, state, force=True)
+        return state
 
     def _resubmit(self, one: _Submitted, reason: str, waiting: deque[tuple[int, int]]) -> None:
         if one.attempt >= SHARD_ATTEMPTS:

@@ -84,12 +84,17 @@ class Outcome:
 
 def write_outcome(library: str, run_id: str, shard: int, outcome: Outcome) -> None:
     """Keep the outcome of a shard in its run's folder."""
-    run_folder(library, run_id).write(f"outcomes/{shard:05d}.json", outcome.encode())
+    run_folder(library, run_id).write(_outcome_name(shard), outcome.encode())
 
 
 def read_outcome(library: str, run_id: str, shard: int) -> Outcome:
     """Return the outcome of a shard that has ended; raises FileNotFoundError where it has not."""
-    return Outcome.decode(run_folder(library, run_id).read(f"outcomes/{shard:05d}.json"))
+    return Outcome.decode(run_folder(library, run_id).read(_outcome_name(shard)))
+
+
+def has_outcome(library: str, run_id: str, shard: int) -> bool:
+    """Tell whether a shard has ended."""
+    return run_folder(library, run_id).size(_outcome_name(shard)) is not None
 
 
 def read_outcomes(library: str, run_id: str) -> dict[int, Outcome]:
@@ -97,3 +102,7 @@ def read_outcomes(library: str, run_id: str) -> dict[int, Outcome]:
     names = sorted(run_folder(library, run_id).files("outcomes"))
     numbers = [int(name.removesuffix(".json")) for name in names if name.endswith(".json")]
     return {number: read_outcome(library, run_id, number) for number in numbers}
+
+
+def _outcome_name(shard: int) -> str:
+    return f"outcomes/{shard:05d}.json"

@@ -135,6 +135,11 @@ def shard_name(number: int) -> str:
     return f"shards/{number:05d}.parquet"
 
 
+def shard_lease(run_id: str, number: int) -> str:
+    """Return the lease that a worker holds while it carries out a shard: how others see that it lives."""
+    return f"{RUNS_FOLDER}/{run_id}/{number:05d}"
+
+
 def write_shard(folder: Location, number: int, avatars: Sequence[Avatar]) -> None:
     """Write the avatars of one shard into a run's folder."""
     columns: dict[str, list[Any]] = {name: [getattr(one, name) for one in avatars] for name in SCHEMA.names[:10]}

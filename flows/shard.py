@@ -10,7 +10,7 @@ from avatar_core.storage.leases import LeaseStore
 from flows.generation import Generation, Tools, worker_name
 from flows.limits import Limits
 from flows.outcome import Outcome, read_outcomes, write_outcome
-from flows.run_plan import RunPlan, read_run, read_shard, run_folder
+from flows.run_plan import RunPlan, read_run, read_shard, run_folder, shard_lease
 from flows.shard_artifacts import ShardArtifacts
 from tasks.batches import run_batch
 from tasks.devices import resolve_device
@@ -59,6 +59,7 @@ def carry_out_shard(run: RunPlan, shard: int, device: str) -> Outcome:
     artifacts = ShardArtifacts(run, shard, avatars)
     owner = f"{worker_name()} {run.run_id}"
     with working_on(run_id=run.run_id), ending_well(), LeaseStore(run.library, owner=owner) as leases:
+        leases.acquire(shard_lease(run.run_id, shard))  # until the outcome is there
         generation = Generation(
             run,
             avatars,
@@ -69,7 +70,7 @@ def carry_out_shard(run: RunPlan, shard: int, device: str) -> Outcome:
         )
         reporter().shard_started(shard, generation.prepare())
         outcome = generation.run()
-    write_outcome(run.library, run.run_id, shard, outcome)
+        write_outcome(run.library, run.run_id, shard, outcome)
     artifacts.finish(outcome)
     return outcome
 

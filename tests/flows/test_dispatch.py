@@ -11,11 +11,12 @@ from prefect.states import Cancelled, Completed, Crashed, Running
 from simulated_stages import catalog_text, plan_text
 
 from avatar_core.errors import ConfigError
+from avatar_core.storage.leases import Lease, LeaseStore
 from flows.deployment import Fleet, register
 from flows.dispatch import SHARD_ATTEMPTS, Dispatcher
 from flows.limits import ask_to_stop
 from flows.outcome import Outcome, write_outcome
-from flows.run_plan import RunPlan
+from flows.run_plan import RunPlan, shard_lease
 from flows.run_progress import Pool
 
 POOL = "dispatched"
@@ -91,6 +92,54 @@ def test_a_shard_that_crashes_is_submitted_again_and_given_up_in_the_end(
     assert dispatcher.progress.ended == 3
     submitted = [one.parameters["shard"] for one in worker.runs()]
     assert [submitted.count(shard) for shard in range(3)] == [2, SHARD_ATTEMPTS, 1]
+
+
+def test_a_shard_whose_worker_vanishes_is_submitted_again_whatever_the_server_knows(
+    client: SyncPrefectClient, library: str
+) -> None:
+    run = plan(library, "vanished", 1)
+    other = Worker(client, run, lambda _: Completed())
+    with LeaseStore(library, owner="a worker that dies") as elsewhere:
+        leases: list[Lease] = []
+
+        def wait(seconds: float) -> None:
+            """One worker begins and vanishes; then the other comes."""
+            if len(other.runs()) > 1:
+                other(seconds)
+            elif leases:
+                leases[0].release()
+            else:
+                client.set_flow_run_state(other.runs()[0].id, Running(), force=True)
+                lease = elsewhere.acquire(shard_lease(run.run_id, 0))
+                assert lease is not None
+                leases.append(lease)
+
+        outcome = Dispatcher(run, Pool(POOL), client, wait=wait).carry_out()
+    assert outcome.done == 1
+    assert sorted(one.state_name for one in other.runs()) == ["Completed", "Crashed"]
+
+
+def test_a_shard_that_has_its_outcome_is_no_longer_watched(client: SyncPrefectClient, library: str) -> None:
+    run = plan(library, "ending", 1)
+    worker = Worker(client, run, lambda _: Completed())
+    with LeaseStore(library, owner="a worker that ends") as elsewhere:
+        steps = iter(range(10))
+
+        def wait(seconds: float) -> None:
+            """The worker frees its lease some time before its flow run has ended."""
+            step, (only,) = next(steps), worker.runs()
+            if step == 0:
+                client.set_flow_run_state(only.id, Running(), force=True)
+                assert elsewhere.acquire(shard_lease(run.run_id, 0)) is not None
+            elif step == 1:
+                write_outcome(library, run.run_id, 0, Outcome(done=1))
+                elsewhere.close()
+            elif step == 3:
+                client.set_flow_run_state(only.id, Completed(), force=True)
+
+        outcome = Dispatcher(run, Pool(POOL), client, wait=wait).carry_out()
+    assert outcome.done == 1
+    assert [one.state_name for one in worker.runs()] == ["Completed"]
 
 
 def test_a_shard_that_somebody_cancels_is_not_submitted_again(client: SyncPrefectClient, library: str) -> None:
