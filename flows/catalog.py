@@ -38,7 +38,8 @@ def plan_catalog(
     Returns:
         the run's id, the avatars of each shard, and the counts.
     """
-    run = _prepared(Request(library, catalog, (), preset, encoder, device, options=options or RunOptions())).run
+    request = Request(library, catalog, (), preset, encoder, device, options=options or RunOptions())
+    run = prepare(request, new_run_id()).run
     return {"run_id": run.run_id, "shards": list(run.shards), "counts": asdict(run.counts)}
 
 
@@ -68,17 +69,13 @@ def run_catalog(
         the run's id and what became of it.
     """
     request = Request(library, catalog, (), preset, encoder, device, options=options or RunOptions())
-    session = _prepared(request)
+    session = prepare(request, new_run_id())
     if pool is None:
         outcome = run_here(session.run, session.shards, session.device)
     else:
         outcome = dispatch(session.run, Pool(pool, queue, window, device), shards=session.shards)
     compact_when_due(library)
     return told(session.run, outcome)
-
-
-def _prepared(request: Request) -> Any:
-    return prepare(request, new_run_id())
 
 
 def told(run: RunPlan, outcome: Outcome) -> dict[str, Any]:

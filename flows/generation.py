@@ -132,13 +132,14 @@ class Generation:
         try:
             for key in jobs:
                 lease = self.tools.leases.acquire(f"{stage}/{key}")
+                ref = self.store.find(stage, key)  # another worker may have finished it since this one looked
                 if lease is not None:
                     leases[key] = lease
-                elif (ref := self.store.find(stage, key)) is not None:
+                if ref is not None:
                     self.finished[key] = ref
-                else:
+                elif lease is None:
                     held.add(key)
-            mine = [jobs[key] for key in leases]
+            mine = [jobs[key] for key in leases if key not in self.finished]
             if mine:
                 self._note(mine, self.tools.compute(stage, mine, self.place))
         finally:
@@ -218,7 +219,7 @@ class Generation:
         """Hold an attempt against the gate; return the avatar to deliver, or another attempt to make."""
         gate = self.run_plan.options.gate
         assert gate is not None
-        attempts = self.gated.setdefault(avatar.avatar_id, Attempts(avatar))
+        attempts = self.gated.setdefault(avatar.avatar_id, Attempts())
         attempts.tried += 1
         if not failures:
             keys = avatar.keys

@@ -1,5 +1,6 @@
 """The settings of a run that change no result: how it is cut up, when it stops, what it tries again."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -47,3 +48,8 @@ class RunOptions(BaseModel):
     gate: Gate | None = None
     remake_before: AwareDatetime | None = None
     """Results that were made before this moment (with a time zone) are made again."""
+
+
+def days_ago(days: float | None) -> datetime | None:
+    """Return the moment that many days ago, for `RunOptions.remake_before`; None stays None."""
+    return None if days is None else datetime.now(UTC) - timedelta(days=days)

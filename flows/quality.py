@@ -17,7 +17,6 @@ MAX_SEED = 2**31 - 1
 class Attempts:
     """The attempts at one avatar so far, best first."""
 
-    first: Avatar
     made: list[tuple[float, Avatar]] = field(default_factory=list)
     tried: int = 0
     """How many attempts ended, those included that failed."""

@@ -2,20 +2,17 @@
 
 import logging
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prefect import flow
 
 from avatar_core.manifest import compact, references
-from avatar_core.storage.garbage import Garbage
+from avatar_core.storage.garbage import GRACE_HOURS, Garbage
 from avatar_core.storage.garbage import collect_garbage as collect
 from flows.catalog import run_catalog
-from flows.options import RunOptions
+from flows.options import RunOptions, days_ago
 
 logger = logging.getLogger(__name__)
-
-GRACE_HOURS = 24.0
 
 
 @flow(name="regenerate", persist_result=False)
@@ -33,7 +30,7 @@ def regenerate(
 ) -> dict[str, Any]:
     """Bring a library up to date with its catalog, this release and these settings; for a schedule.
 
-    Stale is what has another stage version, other settings or weights, a changed row, a failed attempt (also one in
+    Stale is what has another stage version, other settings or weights, a changed row, a failed attempt (until it is in
     quarantine), a report below `options.gate`, or was made more than `older_than_days` ago. Only the stages that are
     stale are computed again, and those that read them.
 
@@ -41,13 +38,10 @@ def regenerate(
         catalog, library, preset, encoder, device, options, pool, queue, window: see run-catalog.
         older_than_days: age at which a result is made again; None: no age is too old.
     """
-    changes: dict[str, Any] = {"retry": True}
-    if older_than_days is not None:
-        changes["remake_before"] = datetime.now(UTC) - timedelta(days=older_than_days)
+    aged = (options or RunOptions()).model_copy(update={"remake_before": days_ago(older_than_days)})
     return run_catalog(
-        catalog, library, preset, encoder, device, (options or RunOptions()).model_copy(update=changes),
-        pool, queue if pool is not None else None, window,
-    )  # fmt: skip
+        catalog, library, preset, encoder, device, aged, pool, queue if pool is not None else None, window
+    )
 
 
 @flow(name="compact-manifest", persist_result=False)

@@ -118,7 +118,7 @@ def publish_artifact(
         "seconds": round(seconds, 3),
         "peak_mb": round(peak_mb, 1),
         "device": device_name(place.device),
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_at": datetime.now(UTC).isoformat(),
         "score": stage_score(result),
     }
     ref = store.publish(work.stage, work.key, result.save, meta)

@@ -1,6 +1,5 @@
 """`avatars retry`, `avatars cancel` and `avatars regenerate`: what is done about runs, once they were begun."""
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -98,7 +97,7 @@ def cancel(
 
         avatars cancel --library library
 
-        avatars cancel 20260102-030405-1a2b3c --library s3://bucket/people
+        avatars cancel 20260102-030405-678901-1a2b --library s3://bucket/people
     """
     from flows.limits import ask_to_stop
     from flows.orchestrator import configured_api_url, require_server
@@ -145,7 +144,8 @@ def regenerate(
     queue: QueueOption = None,
     window: WindowOption = 8,
 ) -> None:
-    """Bring a library up to date: with changed rows, with this release, these settings and weights, and what failed.
+    """Bring a library up to date: with changed rows, with this release, these settings and weights, and what
+    failed and is not in quarantine.
 
     Only the stages that are concerned are computed again, and those that read them. What is up to date stays. On a
     schedule, `avatars deploy` does the same.
@@ -158,11 +158,10 @@ def regenerate(
 
     Exit status: as `avatars run`.
     """
-    from flows.options import Gate, RunOptions
+    from flows.options import Gate, RunOptions, days_ago
     from flows.session import Request
 
-    age = None if older_than_days is None else datetime.now(UTC) - timedelta(days=older_than_days)
     gate = None if min_score is None else Gate(minimum=min_score, attempts=seeds)
-    options = RunOptions(retry=True, remake_before=age, gate=gate)
+    options = RunOptions(remake_before=days_ago(older_than_days), gate=gate)
     request = Request(library, catalog, (), preset, encoder, device, options=options)
     make_request(request, pool, queue, window)

@@ -201,10 +201,38 @@ def test_the_gate_reads_numbers_of_the_report_and_says_when_there_is_none(librar
     assert "mesh.beauty" in failure.message
 
 
-def test_results_of_long_ago_are_made_again_where_that_is_asked_for(library: str, carry_out) -> None:
+def test_results_of_long_ago_are_made_again_where_that_is_asked_for_and_later_ones_are_not(
+    library: str, carry_out
+) -> None:
     text = catalog_text(people(1))
-    carry_out(plan_text(text, library).run, SimulatedStages())
-    old = plan_text(text, library, "run-2", remake_before="2020-01-01T00:00:00+00:00").run
-    stages = SimulatedStages()
-    carry_out(old, stages)
-    assert [stage for stage, _ in stages.calls] == list(STAGES)  # simulated results do not say when they were made
+    carry_out(plan_text(text, library).run, SimulatedStages(made_at="2026-03-01T00:00:00+00:00"))
+    kept = SimulatedStages()
+    carry_out(plan_text(text, library, "run-2", remake_before="2026-02-01T00:00:00+00:00").run, kept)
+    assert kept.calls == []
+    remade = SimulatedStages(made_at="2026-05-01T00:00:00+00:00")
+    remaking = plan_text(text, library, "run-3", remake_before="2026-04-01T00:00:00+00:00").run
+    carry_out(remaking, remade)
+    assert [stage for stage, _ in remade.calls] == list(STAGES)
+    again = SimulatedStages()
+    assert carry_out(remaking, again).done == 1
+    assert again.calls == []
+
+
+def test_a_result_that_another_worker_finished_just_before_the_lease_is_not_computed_again(
+    library: str, carry_out
+) -> None:
+    run = plan_text(catalog_text(people(1)), library).run
+    (avatar,) = read_shard(run_folder(library, run.run_id), 0)
+    key = avatar.keys["motion"]
+
+    def write(folder: Path) -> None:
+        (folder / "result.json").write_bytes(b"{}")
+
+    def other_finishes(stage: str, work: StageWork, owner: Avatar) -> None:
+        if stage == "candidate_poses":
+            ArtifactStore(library).publish("motion", key, write)
+
+    stages = SimulatedStages(before=other_finishes)
+    outcome = carry_out(run, stages)
+    assert ("motion", "p0") not in stages.calls
+    assert (outcome.done, outcome.computed) == (1, 5)

@@ -30,6 +30,8 @@ class SimulatedStages:
     score: Callable[[StageWork], float] = lambda work: 0.3
     before: Callable[[str, StageWork, Avatar], None] = lambda stage, work, owner: None
     """Called before each result."""
+    made_at: str | None = None
+    """When the results say that they were made."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """(stage, avatar id), in order."""
 
@@ -43,6 +45,7 @@ class SimulatedStages:
         if (stage, owner.avatar_id) in self.fails:
             return {"failure": asdict(Failure.of(stage, DivergenceError(f"{owner.avatar_id} diverged")))}
         meta = {"seconds": 1.5, "peak_mb": 100.0, "device": place.device, "score": self.score(work)}
+        meta |= {"made_at": self.made_at} if self.made_at else {}
         ref = ArtifactStore(place.library).publish(stage, work.key, lambda folder: _write(folder, work), meta)
         publish_result(place, work, owner, ref, meta, computed=True)
         return {"ref": ref.to_json()}
