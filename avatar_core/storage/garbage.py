@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 Kind = Literal["artifact", "checkpoint", "unfinished", "lease"]
 
+GRACE_HOURS = 24.0
+"""What is younger than this stays, where nothing else is said: a run may be about to record it."""
+
 _CHECKPOINTS = f"{STORE_FOLDER}/_checkpoints"
 _WITH_TEMPORARIES = (f"{STORE_FOLDER}/_tmp", LEASE_FOLDER, "avatars")
 """Local folders in which killed processes leave temporary files."""

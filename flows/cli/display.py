@@ -22,6 +22,20 @@ TITLES = {
 LINE_SECONDS = 15.0
 
 
+def progress_bars(console: Console) -> Progress:
+    """Return bars with a description, counts, a note (a field of every task) and the time; none off a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 class Display:
     """Shows the progress of stages; a context manager, and the reporter of the tasks."""
 
@@ -31,16 +45,7 @@ class Display:
         self.estimate = Estimate(left)
         self._numbers: dict[str, int] = {}
         self._total = total
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bars = progress_bars(console)
         self._overall = self._bars.add_task("all stages", total=self.estimate.count, note="")
         self._stage = self._bars.add_task("starting", total=None, note="")
         self._last_line = 0.0

@@ -3,9 +3,9 @@
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows import orchestrator, session
+from flows.cli.display import progress_bars
 from flows.cli.estimate import clock
 from flows.cli.logs import log_to_file, quiet_prefect
 from flows.cli.run_view import RunView
@@ -43,17 +43,8 @@ class PoolDisplay:
 
     def __init__(self, console: Console, avatars: int) -> None:
         self.console = console
-        self._bar = Progress(
-            TextColumn("avatars"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=avatars, note="")
+        self._bar = progress_bars(console)
+        self._task = self._bar.add_task("avatars", total=avatars, note="")
         self._avatars = avatars
         self._began = time.monotonic()
         self._last_line = 0.0

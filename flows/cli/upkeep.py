@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from avatar_core.storage.garbage import GRACE_HOURS
 from flows.cli.errors import friendly
 from flows.cli.library import JsonOption, LibraryOption, existing_library, print_json
 from flows.cli.wording import count, size
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from avatar_core.storage.garbage import Garbage
 
 MAX_ITEMS = 20
-GRACE_HOURS = 24.0
 
 
 @friendly
