@@ -14,6 +14,7 @@ from avatar_core.manifest.schema import CATALOG_STAGE, EXPORT_STAGE, FINISHED_ST
 from avatar_core.storage import open_location
 from flows.options import RunOptions
 from flows.plan import Planner, PlanOptions
+from flows.recipe import MEMORY
 from flows.run_plan import Counts, RunPlan, run_folder, write_shard
 from tasks.work import STAGES, Avatar
 
@@ -257,17 +258,26 @@ class _Tallies:
         self.near_duplicates = 0
         self._keys: dict[str, set[int]] = {stage: set() for stage in STAGES}
         self._texts: set[int] = set()
+        self._gists: dict[str, int] = {}
 
     def add(self, avatar: Avatar) -> None:
         """Count one row."""
         for stage, key in avatar.keys.items():
             self._keys[stage].add(hash(key))
-        texts = " ".join((avatar.shape, "|", avatar.appearance, "|", avatar.motion)).lower()
-        words = " ".join([word for word in _WORD.findall(texts) if word not in _SMALL_WORDS])
-        digest = hash((words, avatar.seed, avatar.recipe))
+        digest = hash((*map(self._gist, (avatar.shape, avatar.appearance, avatar.motion)), avatar.seed, avatar.recipe))
         if digest in self._texts:
             self.near_duplicates += 1
         self._texts.add(digest)
+
+    def _gist(self, text: str) -> int:
+        """Return what stands for a text's words that count, whatever their case and what is between them."""
+        gist = self._gists.get(text)
+        if gist is None:
+            if len(self._gists) >= MEMORY:
+                self._gists.clear()
+            words = [word for word in _WORD.findall(text.lower()) if word not in _SMALL_WORDS]
+            gist = self._gists[text] = hash(" ".join(words))
+        return gist
 
     def unique(self) -> dict[str, int]:
         """Return the number of different results of each stage."""

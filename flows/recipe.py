@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from avatar_core.storage.keys import StageKeys
+from avatar_core.storage.keys import StageKeys, quoted
 from tasks.digests import stage_weights
 from tasks.execution import stage_module
 from tasks.work import PROMPTS, STAGES, UPSTREAM, Avatar, StageWork, draws_numbers
@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # loading presets needs torch, reading a run's plan does not
 UNSEEDED = 0
 MEMORY = 100_000
 """How many keys are remembered, for each of the stages whose inputs repeat from row to row."""
+_READ = {stage: sorted(names) for stage, names in PROMPTS.items()}
+_MADE = {stage: sorted(names) for stage, names in UPSTREAM.items()}
 _REPEATED = frozenset({"coarse_shape", "implicit_init", "candidate_poses", "motion"})
 
 
@@ -65,7 +67,7 @@ class Cook:
             for stage in STAGES
         }
         self._seeded = {stage: draws_numbers(stage, recipe.config[stage]) for stage in STAGES}
-        self._known: dict[str, dict[tuple[Any, ...], str]] = {stage: {} for stage in _REPEATED}
+        self._known: dict[str, dict[tuple[int, str, str], str]] = {stage: {} for stage in _REPEATED}
 
     def seed(self, stage: str, seed: int) -> int:
         """Return the seed that `stage` uses for a row of `seed`."""
@@ -73,26 +75,23 @@ class Cook:
 
     def keys(self, texts: Mapping[str, str], seed: int) -> dict[str, str]:
         """Return the key of each stage for a row with these texts by column."""
+        said = {name: quoted(text) for name, text in texts.items()}
         keys: dict[str, str] = {}
         for stage in STAGES:
             stage_seed = seed if self._seeded[stage] else UNSEEDED
-            if stage in _REPEATED:
-                read, made = PROMPTS[stage], UPSTREAM[stage]
-                parts = (stage_seed, *[texts[name] for name in read], *[keys[name] for name in made])
-                known = self._known[stage]
-                key = known.get(parts)
-                if key is None:
-                    if len(known) >= MEMORY:
-                        known.clear()
-                    key = known[parts] = self._key(stage, stage_seed, texts, keys)
-                keys[stage] = key
-            else:
-                keys[stage] = self._key(stage, stage_seed, texts, keys)
+            prompts = "{" + ",".join([f'"{name}":{said[name]}' for name in _READ[stage]]) + "}"
+            upstream = "{" + ",".join([f'"{name}":"{keys[name]}"' for name in _MADE[stage]]) + "}"
+            if stage not in _REPEATED:
+                keys[stage] = self._keys[stage].key_of_json(str(stage_seed), prompts, upstream)
+                continue
+            known, parts = self._known[stage], (stage_seed, prompts, upstream)
+            key = known.get(parts)
+            if key is None:
+                if len(known) >= MEMORY:
+                    known.clear()
+                key = known[parts] = self._keys[stage].key_of_json(str(stage_seed), prompts, upstream)
+            keys[stage] = key
         return keys
-
-    def _key(self, stage: str, seed: int, texts: Mapping[str, str], keys: Mapping[str, str]) -> str:
-        prompts = {name: texts[name] for name in PROMPTS[stage]}
-        return self._keys[stage].key(seed, prompts, {name: keys[name] for name in UPSTREAM[stage]})
 
     def works(self, avatar: Avatar) -> dict[str, StageWork]:
         """Return the six computations of an avatar of this recipe, by stage, each after those that it reads."""

@@ -120,6 +120,8 @@ class RecordReader:
         """Parse the record that starts with `first`; if it is malformed, give back the lines after the
         first.
         """
+        if '"' not in first.text:  # most lines: no quotes, hence one line and nothing that could be malformed
+            return Record(first.number, first.text, tuple(first.text.rstrip("\r\n").split(self.delimiter)))
         taken: list[Line] = []
         record = _parsed(first.number, first.text, self._record_lines(first, taken), self.delimiter)
         if record.fields is None:

@@ -41,6 +41,8 @@ class RowValidator:
     ) -> None:
         """Take the names of the columns, and the presets and bodies that exist (None: any safe name)."""
         self._names = names
+        self._columns = [name or f"column_{index + 1}" for index, name in enumerate(names)]
+        self._extra = [name for name in self._columns if name not in _COLUMNS]
         self._choices = {"preset": presets, "body": bodies}
         self._lines: dict[int, int] = {}  # digest of an id -> the line of its row
 
@@ -76,11 +78,9 @@ class RowValidator:
                 f"it has {len(fields)} fields, but the header has {len(self._names)}",
                 'put quotes around a field that contains the separator: "tall, thin"',
             )
-        columns = [name or f"column_{index + 1}" for index, name in enumerate(self._names)]
-        values = dict(zip(columns, fields))
-        if _UNDECODED.search(record.raw) or _CONTROL.search(record.raw):
-            _refuse_characters(values)
-        return {name: _tidy(value) for name, value in values.items()}
+        if _CONTROL.search(record.raw) or (not record.raw.isascii() and _UNDECODED.search(record.raw)):
+            _refuse_characters(dict(zip(self._columns, fields)))
+        return {name: _tidy(value) for name, value in zip(self._columns, fields)}
 
     def _row(self, record: Record, values: Mapping[str, str]) -> CatalogRow:
         prompts = {column: _prompt(column, values.get(column, "")) for column in PROMPT_COLUMNS}
@@ -94,7 +94,7 @@ class RowValidator:
             preset=self._choice("preset", values.get("preset", "")),
             body=self._choice("body", values.get("body", "")),
             tags=_tags(values.get("tags", "")),
-            extra={name: value for name, value in values.items() if value and name not in _COLUMNS},
+            extra={name: values[name] for name in self._extra if values.get(name)},
         )
         self._claim(row, given=bool(given))
         return row
@@ -112,7 +112,7 @@ class RowValidator:
 
     def _claim(self, row: CatalogRow, given: bool) -> None:
         """Reserve the row's id; file systems that ignore case decide what is the same."""
-        digest = int.from_bytes(hashlib.blake2b(row.id.lower().encode(), digest_size=8).digest())
+        digest = hash(row.id.lower())  # 64 bits: half a million million ids for one chance hit
         first = self._lines.setdefault(digest, row.line)
         if first == row.line:
             return

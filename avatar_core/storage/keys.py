@@ -14,8 +14,6 @@ KEY_LENGTH = 32
 _FORMAT = 1
 _EXACT_INTEGERS = 2**53
 
-_quoted = json.encoder.encode_basestring_ascii
-
 
 def stage_key(
     *,
@@ -58,29 +56,21 @@ class StageKeys:
 
     def key(self, seed: int, prompts: Mapping[str, str], upstream: Mapping[str, str]) -> str:
         """Return the key of one row's result; see `stage_key`."""
-        # in the order of the names, as canonical_json has them
-        digest = self._begun.copy()
-        digest.update(
-            "".join(
-                (
-                    _texts_json(prompts, "key.prompts"),
-                    ',"seed":',
-                    str(seed) if type(seed) is int else canonical_json(seed, "key.seed"),
-                    self._stage,
-                    _texts_json(upstream, "key.upstream"),
-                    self._end,
-                )
-            ).encode()
+        return self.key_of_json(
+            canonical_json(seed, "key.seed"),
+            canonical_json(prompts, "key.prompts"),
+            canonical_json(upstream, "key.upstream"),
         )
+
+    def key_of_json(self, seed: str, prompts: str, upstream: str) -> str:
+        """Return the key of one row's result, whose parts the caller has as `canonical_json` would give them."""
+        digest = self._begun.copy()
+        digest.update(f'{prompts},"seed":{seed}{self._stage}{upstream}{self._end}'.encode())
         return digest.hexdigest()[:KEY_LENGTH]
 
 
-def _texts_json(texts: Mapping[str, str], place: str) -> str:
-    """Return `canonical_json` of texts by name, quickly."""
-    try:
-        return "{" + ",".join([f"{_quoted(name)}:{_quoted(texts[name])}" for name in sorted(texts)]) + "}"
-    except TypeError:  # something else than text, which has another form, or none
-        return canonical_json(texts, place)
+quoted = json.encoder.encode_basestring_ascii
+"""`canonical_json` of a text, quickly."""
 
 
 def canonical_json(value: Any, place: str = "key") -> str:
