@@ -5,7 +5,7 @@ import torch
 
 from avatar_core.bodies import load_body
 from avatar_core.bodies.rotations import axis_angle_to_matrix, geodesic_angle
-from avatar_core.errors import ArtifactError, DivergenceError
+from avatar_core.errors import ArtifactError, DivergenceError, Interrupted
 from avatar_core.perception.encoder import load_encoder
 from avatar_core.priors.kinematics import forward_kinematics, heading_angle
 from avatar_core.priors.motion_editing import OVERLAP
@@ -109,6 +109,19 @@ def test_a_killed_motion_goes_on_exactly(candidates, context, result, tmp_path):
     assert torch.equal(again.translation, result.translation)
     assert again.history == result.history
     assert again.diversity == result.diversity
+
+
+def test_a_motion_that_is_asked_to_stop_keeps_its_last_step_and_goes_on_exactly(candidates, context, result, tmp_path):
+    checkpoint = ArtifactStore(str(tmp_path)).checkpoints("motion", "0" * 32)
+    asked = iter([True])  # after the first step, which is no multiple of `checkpoint_every`
+    stopping = replace(context, checkpoint=checkpoint, stop=lambda: next(asked))
+    with pytest.raises(Interrupted, match="step 1 of 4"):
+        motion.run(candidates, PROMPT, config=QUICK, seed=0, context=stopping)
+    done = []
+    resumed = replace(context, checkpoint=checkpoint, progress=lambda step, total, note: done.append(step))
+    again = motion.run(candidates, PROMPT, config=QUICK, seed=0, context=resumed)
+    assert done == [2, 3, 4]
+    assert torch.equal(again.poses, result.poses)
 
 
 def test_the_three_generators_make_three_motions(candidates, context, result):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_texturing import CONFIG, PROMPT, Killed, equal_states
 
-from avatar_core.errors import ArtifactError, DivergenceError
+from avatar_core.errors import ArtifactError, DivergenceError, Interrupted
 from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.seeds import torch_generator
 from avatar_core.stages import texturing
@@ -81,6 +81,27 @@ def test_a_killed_run_continues_to_the_same_bits(tmp_path, avatar, textured, con
     assert resumed.outfit == textured.outfit
     assert resumed.film.labels == textured.film.labels
     assert torch.equal(resumed.film.frames, textured.film.frames)
+
+
+def test_a_run_that_is_asked_to_stop_keeps_its_last_step_and_goes_on_to_the_same_bits(
+    tmp_path, avatar, textured, context
+):
+    store = ArtifactStore(str(tmp_path)).checkpoints(texturing.NAME, "0" * 32)
+    asked = iter([True])  # after the first step, which is no multiple of `checkpoint_every`
+    with pytest.raises(Interrupted, match="step 1 of 4"):
+        texturing.run(
+            avatar, PROMPT, config=CONFIG, seed=5, context=replace(context, checkpoint=store, stop=lambda: next(asked))
+        )
+    steps = []
+    resumed = texturing.run(
+        avatar,
+        PROMPT,
+        config=CONFIG,
+        seed=5,
+        context=replace(context, checkpoint=store, progress=lambda done, total, note: steps.append(done)),
+    )
+    assert steps[0] == 2
+    assert equal_states(resumed.state, textured.state)
 
 
 def test_guidance_lowers_its_loss(avatar, context):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_texturing import CONFIG, PROMPT, Killed
 
-from avatar_core.errors import DivergenceError
+from avatar_core.errors import DivergenceError, Interrupted
 from avatar_core.stages import texturing
 from avatar_core.stages.texturing_batch import Job, run_batch
 from avatar_core.storage.store import ArtifactStore
@@ -104,6 +104,17 @@ def test_a_batch_that_is_killed_goes_on_alone(jobs, tmp_path):
     assert [step["step"] for step in alone.history] == [1, 2, 3, 4, 5, 6]
     (whole,) = run_batch(jobs[:1], SIX_STEPS)
     assert alone.score_after == pytest.approx(whole.score_after, abs=5e-3)
+
+
+def test_a_batch_that_is_asked_to_stop_keeps_the_last_step_of_all(jobs, tmp_path):
+    store = ArtifactStore(str(tmp_path))
+    places = [store.checkpoints(texturing.NAME, str(job.seed) * 32) for job in jobs]
+    contexts = [replace(job.context, checkpoint=place, stop=lambda: True) for job, place in zip(jobs, places)]
+    asked = [replace(job, context=context) for job, context in zip(jobs, contexts)]
+    with pytest.raises(Interrupted):
+        run_batch(asked, SIX_STEPS)
+    kept = [place.load() for place in places]
+    assert [one[1] for one in kept if one is not None] == [1, 1, 1]
 
 
 def test_nobody_is_no_batch():
