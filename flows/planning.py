@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ MICRO_BATCH = 32
 KEPT_REJECTIONS = 1000
 """How many rejected rows a plan keeps to show; the manifest has them all."""
 RECORDED_AT_ONCE = 50_000
+ACCEPTED_AT_ONCE = 1000
 
 _SMALL_WORDS = frozenset(["a", "an", "and", "in", "is", "of", "on", "that", "the", "wearing", "who", "with"])
 _WORD = re.compile(r"[^\W_]+")
@@ -75,9 +76,7 @@ def plan_run(
 class _Planning:
     """The state of one planning."""
 
-    def __init__(
-        self, options: PlanOptions, run: RunOptions, library: str, run_id: str, on_row: OnRow | None
-    ) -> None:
+    def __init__(self, options: PlanOptions, run: RunOptions, library: str, run_id: str, on_row: OnRow | None) -> None:
         self.planner = Planner(options)
         self.options, self.run, self.library, self.run_id = options, run, library, run_id
         self.folder = run_folder(library, run_id)
@@ -97,15 +96,19 @@ class _Planning:
 
     def read(self, rows: Iterable[CatalogRow | RejectedRow], limit: int | None) -> None:
         """Take rows in, shard by shard."""
+        batch: list[Avatar] = []
         for row in rows:
             if isinstance(row, RejectedRow):
                 self._reject(row)
                 continue
-            self._accept(self.planner.avatar(row))
-            if self.on_row is not None and self.rows % 1000 == 0:
-                self.on_row(self.rows)
-            if self.rows == limit:
+            batch.append(self.planner.avatar(row))
+            ended = self.rows + len(batch) == limit
+            if ended or len(batch) == ACCEPTED_AT_ONCE:
+                self._accept(batch)
+                batch = []
+            if ended:
                 break
+        self._accept(batch)
 
     def _reject(self, row: RejectedRow) -> None:
         self.rejected_count += 1
@@ -113,21 +116,28 @@ class _Planning:
         if len(self.rejected) < KEPT_REJECTIONS:
             self.rejected.append(row)
 
-    def _accept(self, avatar: Avatar) -> None:
-        self.rows += 1
-        self.tallies.add(avatar)
-        self.recorder.accept(avatar)
-        reason = self.history.quarantine(avatar)
-        if reason is not None:
-            self.quarantined_count += 1
-            if len(self.quarantined) < KEPT_REJECTIONS:
-                self.quarantined[avatar.avatar_id] = reason
-            return
-        self.pending.append(avatar)
+    def _accept(self, avatars: Sequence[Avatar]) -> None:
+        self.rows += len(avatars)
+        self.tallies.add(avatars)
+        self.recorder.accept(avatars)
+        self.pending += self._not_given_up(avatars)
         if self.verify == "auto" and self.rows > self._checked_rows:
             self.verify = "manifest"
         if self.verify != "auto" and len(self.pending) >= self.run.shard_size:
             self._cut()
+        if self.on_row is not None:
+            self.on_row(self.rows)
+
+    def _not_given_up(self, avatars: Sequence[Avatar]) -> Iterator[Avatar]:
+        """Yield the avatars that are not in quarantine."""
+        for avatar in avatars:
+            reason = self.history.quarantine(avatar)
+            if reason is None:
+                yield avatar
+                continue
+            self.quarantined_count += 1
+            if len(self.quarantined) < KEPT_REJECTIONS:
+                self.quarantined[avatar.avatar_id] = reason
 
     @property
     def _checked_rows(self) -> int:
@@ -260,14 +270,15 @@ class _Tallies:
         self._texts: set[int] = set()
         self._gists: dict[str, int] = {}
 
-    def add(self, avatar: Avatar) -> None:
-        """Count one row."""
-        for stage, key in avatar.keys.items():
-            self._keys[stage].add(hash(key))
-        digest = hash((*map(self._gist, (avatar.shape, avatar.appearance, avatar.motion)), avatar.seed, avatar.recipe))
-        if digest in self._texts:
-            self.near_duplicates += 1
-        self._texts.add(digest)
+    def add(self, avatars: Sequence[Avatar]) -> None:
+        """Count some rows."""
+        for stage, keys in self._keys.items():
+            keys.update([hash(avatar.keys[stage]) for avatar in avatars])
+        gist, before = self._gist, len(self._texts)
+        self._texts.update(
+            [hash((gist(a.shape), gist(a.appearance), gist(a.motion), a.seed, a.recipe)) for a in avatars]
+        )
+        self.near_duplicates += len(avatars) - (len(self._texts) - before)
 
     def _gist(self, text: str) -> int:
         """Return what stands for a text's words that count, whatever their case and what is between them."""
@@ -298,13 +309,14 @@ class _Recorder:
         self._rejected = 0
         self._new: list[tuple[Avatar, str]] = []
 
-    def accept(self, avatar: Avatar) -> None:
-        """Note an accepted row."""
-        digest = row_digest(avatar)
-        if self._known.get(avatar.avatar_id) != digest:
-            self._new.append((avatar, digest))
-            if len(self._new) >= RECORDED_AT_ONCE:
-                self._flush()
+    def accept(self, avatars: Sequence[Avatar]) -> None:
+        """Note accepted rows."""
+        for avatar in avatars:
+            digest = row_digest(avatar)
+            if self._known.get(avatar.avatar_id) != digest:
+                self._new.append((avatar, digest))
+        if len(self._new) >= RECORDED_AT_ONCE:
+            self._flush()
 
     def reject(self, row: RejectedRow) -> None:
         """Note a rejected row."""

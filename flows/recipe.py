@@ -67,7 +67,10 @@ class Cook:
             for stage in STAGES
         }
         self._seeded = {stage: draws_numbers(stage, recipe.config[stage]) for stage in STAGES}
-        self._known: dict[str, dict[tuple[int, str, str], str]] = {stage: {} for stage in _REPEATED}
+        self._known: dict[str, dict[tuple[Any, ...], str]] = {stage: {} for stage in _REPEATED}
+        self._steps = [
+            (stage, self._known.get(stage), self._seeded[stage], _READ[stage], _MADE[stage]) for stage in STAGES
+        ]
 
     def seed(self, stage: str, seed: int) -> int:
         """Return the seed that `stage` uses for a row of `seed`."""
@@ -75,23 +78,25 @@ class Cook:
 
     def keys(self, texts: Mapping[str, str], seed: int) -> dict[str, str]:
         """Return the key of each stage for a row with these texts by column."""
-        said = {name: quoted(text) for name, text in texts.items()}
         keys: dict[str, str] = {}
-        for stage in STAGES:
-            stage_seed = seed if self._seeded[stage] else UNSEEDED
-            prompts = "{" + ",".join([f'"{name}":{said[name]}' for name in _READ[stage]]) + "}"
-            upstream = "{" + ",".join([f'"{name}":"{keys[name]}"' for name in _MADE[stage]]) + "}"
-            if stage not in _REPEATED:
-                keys[stage] = self._keys[stage].key_of_json(str(stage_seed), prompts, upstream)
-                continue
-            known, parts = self._known[stage], (stage_seed, prompts, upstream)
-            key = known.get(parts)
-            if key is None:
-                if len(known) >= MEMORY:
-                    known.clear()
-                key = known[parts] = self._keys[stage].key_of_json(str(stage_seed), prompts, upstream)
-            keys[stage] = key
+        for stage, known, seeded, reads, made in self._steps:
+            inputs = (seed if seeded else UNSEEDED, *[texts[name] for name in reads], *[keys[name] for name in made])
+            key = None if known is None else known.get(inputs)
+            keys[stage] = key or self._key(stage, inputs)
         return keys
+
+    def _key(self, stage: str, inputs: tuple[Any, ...]) -> str:
+        """Return the key of a stage by its seed, texts and upstream keys, and remember it where it repeats."""
+        reads, made, known = _READ[stage], _MADE[stage], self._known.get(stage)
+        seed, texts, upstream = inputs[0], inputs[1 : 1 + len(reads)], inputs[1 + len(reads) :]
+        prompts = ",".join([f'"{name}":{quoted(text)}' for name, text in zip(reads, texts)])
+        results = ",".join([f'"{name}":"{key}"' for name, key in zip(made, upstream)])
+        key = self._keys[stage].key_of_json(str(seed), f"{{{prompts}}}", f"{{{results}}}")
+        if known is not None:
+            if len(known) >= MEMORY:
+                known.clear()
+            known[inputs] = key
+        return key
 
     def works(self, avatar: Avatar) -> dict[str, StageWork]:
         """Return the six computations of an avatar of this recipe, by stage, each after those that it reads."""

@@ -1,13 +1,13 @@
 """Reading a catalog as a stream of rows and rejections."""
 
-import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 
+from avatar_core.catalog import ahead
 from avatar_core.catalog.header import read_header
 from avatar_core.catalog.records import ByteSource, RecordReader
 from avatar_core.catalog.rows import CatalogRow, RejectedRow
@@ -27,47 +27,57 @@ def read_catalog(
     file is CSV in UTF-8, with or without a byte order mark, with commas (or semicolons or tabs) and the
     columns shape, appearance, motion, and optionally id, seed, preset, body and tags; other columns are
     carried along. `presets` and `bodies` are the names that exist; None accepts any. It is read as it is
-    iterated: memory holds one row, and a short digest of each id seen.
+    iterated: memory holds one row, and a short digest of each id seen. Large local files are read by a
+    process of their own, some thousand rows ahead.
 
     Raises CatalogError, at once where the header shows it and else on the way, if the file is no catalog.
     """
+    if isinstance(source, str | os.PathLike) and ahead.worth_it(os.fspath(source)):
+        first = read_rows(source)
+        next(first)  # raises what the header or the first row shows
+        first.close()
+        return ahead.read_ahead(os.fspath(source), presets, bodies)
+    return read_rows(source, presets=presets, bodies=bodies)
+
+
+def read_rows(
+    source: str | os.PathLike[str] | IO[Any],
+    *,
+    presets: Collection[str] | None = None,
+    bodies: Collection[str] | None = None,
+) -> Generator[CatalogRow | RejectedRow, None, None]:
+    """Read as `read_catalog` does, always in this process."""
     name = _name(source)
     stream, owned = _open(source, name)
     try:
-        with _reading(name, "at its beginning"):
-            content = ByteSource(stream)
-            records = RecordReader(content.lines())
-            header = read_header(records, content, name)
-    except BaseException:
+        content = ByteSource(stream)
+        records = RecordReader(content.lines())
+        header = read_header(records, content, name)
+    except BaseException as error:
         if owned:
             stream.close()
+        if isinstance(error, OSError):
+            raise CatalogError(f"{name} cannot be read at its beginning: {_cause(error)}.") from error
         raise
     rows = _rows(records, RowValidator(header.names, presets, bodies), name)
     return _closing(rows, stream) if owned else rows
 
 
-def _rows(records: RecordReader, validator: RowValidator, name: str) -> Iterator[CatalogRow | RejectedRow]:
+def _rows(records: RecordReader, validator: RowValidator, name: str) -> Generator[CatalogRow | RejectedRow, None, None]:
     count = 0
-    while True:
-        with _reading(name, f"after {count} rows"):
-            record = next(records, None)
-        if record is None:
-            break
-        count += 1
-        yield validator.check(record)
+    try:
+        for record in records:
+            count += 1
+            yield validator.check(record)
+    except OSError as error:
+        raise CatalogError(f"{name} cannot be read after {count} rows: {_cause(error)}.") from error
     if count == 0:
         raise CatalogError(f"{name} has a header but no rows: add one line for each avatar.")
 
 
-@contextlib.contextmanager
-def _reading(name: str, place: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CatalogError(f"{name} cannot be read {place}: {_cause(error)}.") from error
-
-
-def _closing(rows: Iterator[CatalogRow | RejectedRow], stream: IO[Any]) -> Iterator[CatalogRow | RejectedRow]:
+def _closing(
+    rows: Generator[CatalogRow | RejectedRow, None, None], stream: IO[Any]
+) -> Generator[CatalogRow | RejectedRow]:
     try:
         yield from rows
     finally:

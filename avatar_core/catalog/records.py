@@ -8,7 +8,6 @@ import csv
 import io
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import IO, Any, NamedTuple
 
 MAX_RECORD_CHARACTERS = 65_536
@@ -17,8 +16,7 @@ MAX_RECORD_LINES = 64
 _HEAD_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One record of the file. Bytes that are not UTF-8 appear as lone surrogates (PEP 383)."""
 
     line: int
@@ -127,7 +125,7 @@ class RecordReader:
         if record.fields is None:
             self._ahead.extendleft(reversed(taken[1:]))
             if len(taken) > 1:
-                return replace(record, problem="a quoted field that begins on this line is not closed")
+                return record._replace(problem="a quoted field that begins on this line is not closed")
             return record
         return Record(first.number, "".join(line.text for line in taken), record.fields)
 
