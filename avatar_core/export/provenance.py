@@ -12,11 +12,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from avatar_core import __version__
+from avatar_core.licences import registry
+from avatar_core.licences.terms import CARD_SAYS
+from avatar_core.perception.checkpoint_folder import EMBEDDED
 
 PACKAGES = ("torch", "numpy", "scipy", "warp-lang", "PyMCubes", "fast-simplification", "pygltflib", "trimesh")
 GENERATOR = f"avatar-foundry {__version__}"
 UNKNOWN_LICENCE = "brought by the user; see its own terms"
 PRIORS = ("shape_codebook", "pose_vae", "motion_vae", "view_readers")
+_CARDS = ("card.md", "README.md")
 
 
 class WeightFacts(BaseModel):
@@ -29,7 +33,7 @@ class WeightFacts(BaseModel):
     digest: str
     """sha256, hex."""
     licence: str
-    """As its card says."""
+    """As the registry of licences has it for weights of this digest; of others, as their own card says, or unknown."""
 
 
 def versions() -> dict[str, str]:
@@ -46,24 +50,46 @@ def used_weights(*, body: tuple[str, str], encoder: tuple[str, str]) -> dict[str
         encoder: name and digest of the image-text encoder.
     """
     root = Path(str(files("avatar_core") / "weights"))
-    found = {}
-    for role, (name, digest) in {"body": body, "encoder": encoder}.items():
-        cards = [root / folder / "card.md" for folder in (name, f"{name}_compact")]
-        licence = next((_licence(card) for card in cards if card.is_file()), UNKNOWN_LICENCE)
-        # A folder's place says nothing to others, and would make equal avatars differ between machines.
-        shown = Path(name).name if name.startswith((".", "~", "/")) or Path(name).is_absolute() else name
-        found[role] = WeightFacts(name=shown, digest=digest, licence=licence)
-    for name in PRIORS:
-        summed = hashlib.sha256()
-        for path in sorted((root / name).glob("*.safetensors")):
-            summed.update(path.read_bytes())
-        licence = _licence(root / name / "card.md")
-        found[name] = WeightFacts(name=name, digest=summed.hexdigest(), licence=licence)
-    return found
+    brought = None if encoder[0] in EMBEDDED else Path(encoder[0])
+    found = {"body": weight_facts(*body), "encoder": weight_facts(*encoder, brought)}
+    return found | {name: weight_facts(name, prior_digest(root / name)) for name in PRIORS}
 
 
-def _licence(card: Path) -> str:
-    """The licence that a card names, in a row `| licence | … |`, a line `Licence: …` or a front matter."""
-    text = card.read_text(encoding="utf-8") if card.exists() else ""
+def weight_facts(name: str, digest: str, brought: Path | None = None) -> WeightFacts:
+    """Return what is known of weights: by their digest, and where that is not known, by the card that came with them.
+
+    The name of a shipped model says nothing on weights of another digest.
+
+    Args:
+        name: what the user called them.
+        digest: sha256, hex.
+        brought: the user's own folder of them, if there is one.
+    """
+    # A folder's place says nothing to others, and would make equal avatars differ between machines.
+    shown = Path(name).name if name.startswith((".", "~", "/")) or Path(name).is_absolute() else name
+    known = registry().model(digest)
+    if known is not None:
+        return WeightFacts(name=shown, digest=digest, licence=known[1].text or known[1].licence)
+    return WeightFacts(name=shown, digest=digest, licence=_card_s_word(brought) or UNKNOWN_LICENCE)
+
+
+def prior_digest(folder: Path) -> str:
+    """Return the sha256 (hex) over the weights in a folder of one of PRIORS, its features among them."""
+    summed = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        summed.update(path.read_bytes())
+    return summed.hexdigest()
+
+
+def _card_s_word(folder: Path | None) -> str:
+    """The licence that the card in a user's own folder names; empty where there is none."""
+    cards = [] if folder is None else [folder.expanduser() / name for name in _CARDS]
+    named = next((found for card in cards if card.is_file() and (found := _named(card))), "")
+    return CARD_SAYS + named if named else ""
+
+
+def _named(card: Path) -> str:
+    """The licence in a card's row `| licence | … |`, line `Licence: …` or front matter; empty where it names none."""
+    text = card.read_text(encoding="utf-8", errors="replace")
     row = re.search(r"^[|\-* ]*\**licen[cs]e\**\s*[|:]\s*(.+?)\s*\|?\s*$", text, re.IGNORECASE | re.MULTILINE)
-    return row.group(1).strip("* ") if row else "see its card"
+    return row.group(1).strip("* ") if row else ""
