@@ -15,19 +15,22 @@ GUIDANCE = {"lit": "Lit, textured views", "clay": "Views without texture"}
 """Parts of the loss that are 1 - cosine with the prompt, and what they look at."""
 TOTAL = ("step", "loss")
 SIZE = (760, 1280)
-"""Height and width, pixels."""
+"""Height and width, pixels, where nothing else is asked for."""
 TEXT_SIZE = 15
 BORDER = 16
 SMOOTHED = 12
 """Curves are averaged over the run's steps divided by this."""
 
 
-def learning_curves(history: Sequence[Mapping[str, float]], notes: Sequence[tuple[int, str]]) -> Image.Image:
+def learning_curves(
+    history: Sequence[Mapping[str, float]], notes: Sequence[tuple[int, str]], size: tuple[int, int] = SIZE
+) -> Image.Image:
     """Return a picture of learning curves.
 
     Args:
         history: each step's number, loss and parts of the loss before weighting; parts may be missing in places.
         notes: steps that are marked, and what is said of them below the curves.
+        size: height, without the notes, and width, pixels.
     """
     steps = _column(history, "step")
     window = max(1, len(history) // SMOOTHED)
@@ -40,7 +43,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], notes: Sequence[tupl
     held = [name for name in names if name not in GUIDANCE]
     curves = tuple(_held(name, history, window, color) for name, color in zip(held, _cycle(len(held))))
     right = Chart("What holds the avatar", "step", "before weighting", steps, curves, logarithmic=True, marks=marks)
-    return _laid_out(left, right, notes)
+    return _laid_out(left, right, notes, size)
 
 
 def smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
@@ -84,8 +87,10 @@ def _noisy(
     return Chart(title, "step", y_label, steps, (each, mean), marks=marks)
 
 
-def _laid_out(left: Sequence[Chart], right: Chart, notes: Sequence[tuple[int, str]]) -> Image.Image:
-    height, width = SIZE
+def _laid_out(
+    left: Sequence[Chart], right: Chart, notes: Sequence[tuple[int, str]], size: tuple[int, int]
+) -> Image.Image:
+    height, width = size
     font = ImageFont.load_default(size=TEXT_SIZE)
     line = int(1.5 * TEXT_SIZE)
     page = Image.new("RGB", (width, height + line * len(notes)), PAPER)

@@ -29,6 +29,7 @@ from avatar_core.export.studio import (
     sphere_directions,
 )
 from avatar_core.export.video import write_video
+from avatar_core.export.webp import AnimatedWebp
 from avatar_core.rendering.cameras import Cameras, orbit_cameras
 from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.rigging.clip import Clip
@@ -60,15 +61,25 @@ class MediaConfig(BaseModel):
     key_frames: int = Field(5, ge=0, le=12)
     """Motion frames in the sheet's second row; 0 leaves the row out."""
     video_height: int = Field(512, ge=64, le=2160, multiple_of=2)
-    """Height of both films, pixels."""
+    """Height of the films, pixels."""
     video_width: int = Field(384, ge=64, le=3840, multiple_of=2)
-    """Width of both films, pixels."""
+    """Width of turntable and motion, pixels; the film of the texturing keeps the shape of its own pictures."""
     video_supersample: int = Field(1, ge=1, le=4)
     """Samples a side of each pixel of the films; silhouettes are antialiased in any case."""
     turntable_frames: int = Field(48, ge=2, le=720)
     """Frames of one turn."""
     turntable_fps: int = Field(24, ge=1, le=120)
     """Frames a second of the turntable."""
+    webp_height: int = Field(256, ge=32, le=2160)
+    """Height of the motion as an animated WebP, pixels; it has the film's shape."""
+    webp_fps: int = Field(15, ge=1, le=60)
+    """Frames a second of the WebP, at most the clip's."""
+    webp_quality: int = Field(70, ge=1, le=100)
+    """Of the WebP's pictures, from small files to fine pictures."""
+    curves_height: int = Field(760, ge=300, le=4320)
+    """Height of the picture of the learning curves, pixels, without its notes."""
+    curves_width: int = Field(1280, ge=480, le=7680)
+    """Width of the picture of the learning curves, pixels."""
     light_samples: int = Field(96, ge=8, le=2048)
     """Directions from which light is gathered in the sheet."""
     video_light_samples: int = Field(32, ge=8, le=2048)
@@ -188,16 +199,22 @@ def write_motion(
     device: torch.device,
     step: Callable[[int], None],
 ) -> None:
-    """Write the clip with a camera that follows the pelvis over a ruled floor; `step` is told each frame."""
+    """Write the clip with a camera that follows the pelvis over a ruled floor; `step` is told each frame.
+
+    The same pictures, fewer and smaller, go into an animated WebP beside it, `path` with the suffix .webp.
+    """
     size = (config.video_height, config.video_width)
+    loop = AnimatedWebp(clip.fps, config.webp_fps, config.webp_height)
     shots = film(mesh, skin, clip, range(len(clip)), size, config.video_supersample, config.video_light_samples, device)
 
     def frames() -> Iterator[NDArray[np.uint8]]:
         for index, shot in enumerate(shots):
+            loop.take(shot)
             yield shot
             step(index + 1)
 
     write_video(path, frames(), size, clip.fps)
+    loop.save(path.with_suffix(".webp"), config.webp_quality)
 
 
 def film(
