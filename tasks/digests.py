@@ -23,7 +23,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "candidate_poses": ("body", "encoder", "pose_vae", "view_readers"),
     "motion": ("body", "encoder", "pose_vae", "motion_vae", "view_readers"),
     "texturing": ("body", "encoder"),
-    "export": ("body", "encoder"),
+    "export": ("body", "encoder", "judge"),
 }
 """The models that each stage reads, by role; roles other than body and encoder are folders of the shipped weights."""
 METHOD_READS: Mapping[tuple[str, str], tuple[str, ...]] = {("candidate_poses", "realnvp"): ("real_nvp",)}

@@ -35,8 +35,8 @@ class Inputs:
 
     results: Mapping[str, Any]
     """The loaded results that it reads, by stage."""
-    seconds: Mapping[str, float]
-    """What every stage before it took, where the library knows."""
+    costs: Mapping[str, Mapping[str, Any]]
+    """What every stage before it took, where the library knows: seconds, peak_mb and device."""
 
     def __getitem__(self, stage: str) -> Any:
         """Return the result of `stage`."""
@@ -153,13 +153,17 @@ def load_inputs(store: ArtifactStore, work: StageWork) -> Inputs:
                 "Run the catalog again to compute it again."
             )
         results[stage] = result_class(stage_module(stage)).load(store.fetch(ref))
-    return Inputs(results, _seconds(store, work))
+    return Inputs(results, _costs(store, work))
 
 
-def _seconds(store: ArtifactStore, work: StageWork) -> dict[str, float]:
+def _costs(store: ArtifactStore, work: StageWork) -> dict[str, dict[str, Any]]:
     found = {stage: store.find(stage, key, verify="sizes") for stage, key in work.keys.items()}
     metas = {stage: store.read_meta(ref) for stage, ref in found.items() if ref is not None}
-    return {stage: float(meta["seconds"]) for stage, meta in metas.items() if "seconds" in meta}
+    return {
+        stage: {"seconds": meta["seconds"], "peak_mb": meta.get("peak_mb"), "device": meta.get("device") or ""}
+        for stage, meta in metas.items()
+        if "seconds" in meta
+    }
 
 
 def result_class(module: ModuleType) -> Any:

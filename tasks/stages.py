@@ -46,7 +46,11 @@ def call_of(work: StageWork) -> Call:
             config=config,
             seed=seed,
             context=context,
-            lineage=stage.Lineage(preset=work.preset, keys={**work.keys, "export": work.key}, timings=inputs.seconds),
+            lineage=stage.Lineage(
+                preset=work.preset,
+                keys={**work.keys, "export": work.key},
+                costs={name: stage.StageCost(**cost) for name, cost in inputs.costs.items()},
+            ),
         ),
     }
     return calls[work.stage]

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from avatar_core.bodies.rig import Rig
 from avatar_core.errors import DivergenceError
-from avatar_core.export.mesh import TriangleMesh, components, signed_volume
 from avatar_core.export.provenance import WeightFacts
-from avatar_core.export.repair import is_closed
-from avatar_core.export.seams import find_seams, seam_difference
-from avatar_core.priors.joint_angles import violation_share
-from avatar_core.rigging.retarget import RiggedClip, clip_joints, ground_facts, jerk
-from avatar_core.rigging.self_contact import self_penetration
-from avatar_core.rigging.skinning import Skin, edge_stretch
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
+"""6 added views, judge, costs and mesh.self_intersecting."""
 
 
 class Facts(BaseModel):
@@ -37,6 +27,41 @@ class StageScore(Facts):
     after: float
 
 
+class ViewScore(Facts):
+    """How well one fixed view of the finished mesh fits its prompt."""
+
+    prompt: str
+    """The prompt that it is compared with: body, face or back."""
+    azimuth_degrees: float
+    """Where the camera stands, from the front counter-clockwise seen from above."""
+    guide: float
+    """Cosine by the guiding encoder."""
+    judge: float | None
+    """Cosine by the encoder that never guides; None where that one guided."""
+
+
+class JudgeFacts(Facts):
+    """What the encoder that never guides makes of the finished mesh."""
+
+    name: str
+    digest: str
+    """sha256, hex."""
+    licence: str
+    """Of its weights."""
+    scores: dict[str, float]
+    """As the report's `final_scores`, by this encoder: cosines of two encoders cannot be compared with each other."""
+
+
+class StageCost(Facts):
+    """What the computation of a stage's result took, perhaps for another avatar that shares it."""
+
+    seconds: float
+    peak_mb: float | None
+    """Largest memory, MiB; None where it was not measured."""
+    device: str
+    """The device's name; empty where it was not recorded."""
+
+
 class MeshFacts(Facts):
     """The exported mesh in its bind pose."""
 
@@ -45,6 +70,8 @@ class MeshFacts(Facts):
     components: int
     watertight: bool
     """Every edge has two triangles that agree on the outside."""
+    self_intersecting: int
+    """Triangles that cut through another one."""
     volume_l: float
     """Enclosed volume, litres."""
     height_m: float
@@ -171,9 +198,16 @@ class Report(Facts):
     stage_scores: dict[str, StageScore]
     """By stage: coarse_shape against the neutral body, texturing and motion against their start."""
     final_scores: dict[str, float]
-    """Cosines of the exported mesh's pictures with the prompts: body, face, back, motion (mean and best frame)."""
+    """Cosines of the exported mesh's pictures with the prompts by the guiding encoder: body, face, back, motion (mean
+    and best frame)."""
+    views: tuple[ViewScore, ...]
+    """The views behind the scores of body, face and back."""
+    judge: JudgeFacts | None
+    """What an encoder that did not guide makes of it; None where that one guided."""
     timings_s: dict[str, float]
     """Seconds by stage, as far as known, and by part of the export."""
+    costs: dict[str, StageCost]
+    """By stage before the export, as far as known."""
     body: dict[str, float]
     """The shape vector by its labels."""
     outfit: dict[str, Any]
@@ -205,114 +239,3 @@ def build_report(**fields: Any) -> Report:
             places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
             raise DivergenceError(f"the report would hold numbers that are not finite: {places}") from error
         raise
-
-
-def mesh_facts(mesh: TriangleMesh) -> MeshFacts:
-    """Measure a mesh."""
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    return MeshFacts(
-        vertices=len(mesh.vertices),
-        faces=len(mesh.faces),
-        components=components(len(mesh.vertices), mesh.faces),
-        watertight=is_closed(mesh.faces),
-        volume_l=1000 * signed_volume(mesh.vertices, mesh.faces),
-        height_m=float(high[1] - low[1]),
-        bounds_m=(_triple(low), _triple(high)),
-    )
-
-
-def texture_facts(mesh: TriangleMesh, refinement: RefinementFacts | None) -> TextureFacts:
-    """Measure a mesh's images; `refinement`: what is known of their last change."""
-    seams = find_seams(mesh.vertices, mesh.faces, mesh.texture.charts)
-    relief = mesh.normal_map
-    return TextureFacts(
-        size=len(mesh.texture.image),
-        seam_length_m=float(seams.length.sum()),
-        seam_difference=seam_difference(mesh.texture.image, seams),
-        normal_map_size=0 if relief is None else len(relief.image),
-        normal_map_degrees=0.0 if relief is None else relief.relief_degrees(),
-        refinement=refinement,
-    )
-
-
-def skin_facts(mesh: TriangleMesh, skin: Skin, bones: int, posed: NDArray[np.floating]) -> SkinFacts:
-    """Measure a skin over posed vertices (T, V, 3)."""
-    stretch = edge_stretch(mesh.vertices, mesh.faces, posed)
-    return SkinFacts(
-        bones=bones,
-        max_influences=int((skin.weights > 0).sum(axis=1).max()),
-        worst_stretch=float(stretch.max()),
-        stretch_p999=float(np.quantile(stretch, 0.999)),
-    )
-
-
-def motion_facts(
-    mesh: TriangleMesh,
-    skin: Skin,
-    rig: Rig,
-    clip: RiggedClip,
-    poses: NDArray[np.floating],
-    posed: NDArray[np.floating],
-    frame_scores: tuple[float, ...],
-    *,
-    authored: bool,
-    seed_diversity: float,
-) -> MotionFacts:
-    """Measure a clip.
-
-    Args:
-        mesh: in the bind pose.
-        skin: of the mesh.
-        rig: the skeleton.
-        clip: the motion.
-        poses: (T, 22, 3) its axis-angle joint rotations relative to the T-pose, radians.
-        posed: (T, V, 3) the mesh's vertices in its frames.
-        frame_scores: cosines of some frames with the prompt.
-        authored: whether it follows written key poses.
-        seed_diversity: of the motions that several seeds start from, metres.
-    """
-    ground = ground_facts(posed, skin, clip.fps)
-    depth = self_penetration(
-        mesh.vertices, rig.shaped.joints.cpu().numpy(), skin.renamed(rig.joint_of_bone), clip.transforms
-    )
-    return MotionFacts(
-        frames=len(clip),
-        fps=clip.fps,
-        authored=authored,
-        translation_scale=clip.scale,
-        limb_direction_error_degrees=clip.direction_error,
-        foot_skate_mm=ground.foot_skate,
-        ground_penetration_m=max(0.0, -ground.lowest),
-        mean_clearance_m=ground.mean_clearance,
-        contact_fraction=ground.contact_fraction,
-        self_penetration_m=float(depth.max()),
-        joint_limit_violations=violation_share(poses),
-        jerk_m_s3=jerk(clip_joints(clip, rig), clip.fps),
-        seed_diversity_m=seed_diversity,
-        frame_scores=frame_scores,
-    )
-
-
-def texturing_facts(
-    history: Sequence[Mapping[str, float]], events: Iterable[Mapping[str, Any]], *, curves: str, film: str
-) -> TexturingFacts:
-    """Sum up an optimisation.
-
-    Args:
-        history: each step's number and loss.
-        events: the fields of its events, in their order.
-        curves: file name of the picture of its learning curves.
-        film: file name of its video.
-    """
-    last = [entry["loss"] for entry in history[-max(1, len(history) // 10) :]]
-    return TexturingFacts(
-        steps=len(history),
-        final_loss=sum(last) / len(last) if last else None,
-        events=tuple(TexturingEvent(**event) for event in events),
-        curves=curves,
-        film=film,
-    )
-
-
-def _triple(values: NDArray[np.floating]) -> tuple[float, float, float]:
-    return float(values[0]), float(values[1]), float(values[2])

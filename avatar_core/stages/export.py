@@ -3,55 +3,42 @@
 from __future__ import annotations
 
 import json
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from avatar_core.bodies.rig import Rig
 from avatar_core.errors import ArtifactError
+from avatar_core.export import view_features
 from avatar_core.export.glb import RestPose, build_glb, json_extras
-from avatar_core.export.learning import learning_curves
 from avatar_core.export.lens import Lens
-from avatar_core.export.media import MediaConfig, write_motion, write_preview, write_turntable
-from avatar_core.export.mesh import TriangleMesh, extract_mesh, ply_bytes, with_normal_map, with_surface_normals
-from avatar_core.export.optimisation_film import write_optimisation
-from avatar_core.export.provenance import GENERATOR, WeightFacts, used_weights, versions
-from avatar_core.export.report import (
-    Report,
-    StageScore,
-    build_report,
-    mesh_facts,
-    motion_facts,
-    skin_facts,
-    texture_facts,
-    texturing_facts,
-)
+from avatar_core.export.measuring import mesh_facts, motion_facts, skin_facts, texture_facts, texturing_facts
+from avatar_core.export.media import MediaConfig
+from avatar_core.export.mesh import extract_mesh, ply_bytes, with_normal_map, with_surface_normals
+from avatar_core.export.provenance import GENERATOR, WeightFacts, used_weights, versions, weight_facts
+from avatar_core.export.report import JudgeFacts, Report, StageCost, StageScore, build_report
 from avatar_core.export.skeleton import Skeleton
 from avatar_core.export.surface import Surface
+from avatar_core.perception.held_out import held_out_judge
 from avatar_core.rigging import idle
 from avatar_core.rigging.clip import Clip
 from avatar_core.rigging.relaxation import exercises, relaxed
-from avatar_core.rigging.retarget import RiggedClip, retarget
-from avatar_core.rigging.skinning import Skin, deform, transfer_weights
+from avatar_core.rigging.retarget import retarget
+from avatar_core.rigging.skinning import deform, transfer_weights
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.coarse_shape import CoarseShape
+from avatar_core.stages.export_pictures import CURVES, FILM, PICTURES, RiggedAvatar, Steps, pictures
 from avatar_core.stages.export_refine import RefineConfig, refine_if_better
-from avatar_core.stages.export_scores import appearance_scores, motion_scores
+from avatar_core.stages.export_scores import Judged, judged
 from avatar_core.stages.loose_parts import loose_parts
 from avatar_core.stages.motion import Motion
 from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 8
-CURVES, FILM = "learning.png", "optimisation.mp4"
-FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", FILM, CURVES, "report.json")
+VERSION = 9
+FILES = ("avatar.glb", "avatar.ply", *PICTURES, view_features.NAME, "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55
 """Radius of what is meshed more finely, in sizes of the head."""
@@ -96,8 +83,8 @@ class Lineage:
     """Name of the preset."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Key of each stage's result; equal keys keep files byte-equal."""
-    timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of earlier stages; only in the report, which is not byte-equal between runs."""
+    costs: Mapping[str, StageCost] = field(default_factory=dict)
+    """Of earlier stages; only in the report, which is not byte-equal between runs."""
 
 
 @dataclass(frozen=True)
@@ -129,16 +116,6 @@ class ExportResult:
             raise ArtifactError(f"{folder} holds no exported avatar ({error}); run export again") from error
 
 
-@dataclass(frozen=True)
-class RiggedAvatar:
-    """A skinned mesh with its clip: what every format is written from."""
-
-    mesh: TriangleMesh
-    skin: Skin
-    clip: RiggedClip
-    rig: Rig
-
-
 def run(
     textured: TexturedAvatar,
     motion: Motion,
@@ -163,14 +140,15 @@ def run(
         config: see Config.
         seed: of the row.
         context: models, device, progress, and where a long refinement keeps its checkpoints.
-        lineage: preset, keys and timings, as far as the caller knows them.
+        lineage: preset, keys and costs, as far as the caller knows them.
     Raises:
         DivergenceError: a field or motion that is not finite, or a field without a surface.
         AvatarError: ffmpeg is missing.
     """
     lineage = lineage or Lineage()
     surface = textured.surface(context.body)
-    steps = _Steps(context.progress, config.refine.steps + config.media.turntable_frames + len(motion.poses) + 7)
+    total = config.refine.steps + config.media.turntable_frames + len(motion.poses) + 7
+    steps = Steps(NAME, context.progress, total)
     with steps.part("mesh_and_rig"):
         avatar = build_avatar(textured, surface, motion, config, context)
         avatar = replace(avatar, mesh=with_surface_normals(avatar.mesh, surface))
@@ -208,12 +186,10 @@ def run(
         )
         files["avatar.ply"] = ply_bytes(avatar.mesh)
         steps.advance("model files")
-    with tempfile.TemporaryDirectory(prefix="avatar-") as scratch:
-        _photograph(Path(scratch), avatar, prompts, config.media, context.device, steps)
-        _tell_the_course(Path(scratch), textured, config.media, steps)
-        files |= {path.name: path.read_bytes() for path in sorted(Path(scratch).iterdir())}
+    files |= pictures(avatar, prompts, textured, config.media, context.device, steps)
     with steps.part("scores"):
-        final_scores, frame_scores = _final_scores(avatar, prompts, config, context)
+        scored = _judged(avatar, prompts, config, context)
+        files[view_features.NAME] = scored.features.to_bytes()
         steps.advance("scores")
     posed = deform(avatar.mesh.vertices, avatar.skin, avatar.clip.transforms)
     report = build_report(
@@ -227,8 +203,11 @@ def run(
             "texturing": StageScore(before=textured.score_before, after=textured.score_after),
             "motion": StageScore(before=motion.score_before, after=motion.score),
         },
-        final_scores=final_scores,
-        timings_s=dict(lineage.timings) | steps.seconds,
+        final_scores=scored.guide.scores,
+        views=scored.views,
+        judge=_judge_facts(scored),
+        timings_s={stage: cost.seconds for stage, cost in lineage.costs.items()} | steps.seconds,
+        costs=dict(lineage.costs),
         body=dict(zip(context.body.shape_labels, textured.betas.tolist())),
         outfit=textured.outfit,
         texturing=texturing_facts(
@@ -244,7 +223,7 @@ def run(
             avatar.clip,
             motion.poses.numpy(),
             posed,
-            frame_scores,
+            tuple(scored.guide.frames.tolist()),
             authored=motion.authored,
             seed_diversity=motion.diversity,
         ),
@@ -252,7 +231,7 @@ def run(
         weights=weights,
     )
     files["report.json"] = report.to_json().encode()
-    steps.advance(f"score {final_scores['body']:.3f}")
+    steps.advance(f"score {report.final_scores['body']:.3f}")
     return ExportResult(files, report)
 
 
@@ -304,52 +283,29 @@ def _clips(avatar: RiggedAvatar, prompt: str, context: StageContext) -> dict[str
     return {prompt: avatar.clip, idle.NAME if prompt != idle.NAME else f"{idle.NAME} loop": standing}
 
 
-def _photograph(
-    folder: Path,
-    avatar: RiggedAvatar,
-    prompts: Mapping[str, str],
-    config: MediaConfig,
-    device: torch.device,
-    steps: _Steps,
-) -> None:
-    captions = [(name, prompts[name]) for name in ("shape", "appearance", "motion")]
-    with steps.part("preview"):
-        write_preview(folder / "preview.png", avatar.mesh, avatar.skin, avatar.clip, captions, config, device)
-        steps.advance("preview")
-    with steps.part("turntable"):
-        write_turntable(folder / "turntable.mp4", avatar.mesh, config, device, lambda frame: steps.advance("turntable"))
-    with steps.part("motion_film"):
-        write_motion(
-            folder / "motion.mp4",
-            avatar.mesh,
-            avatar.skin,
-            avatar.clip,
-            config,
-            device,
-            lambda frame: steps.advance("motion film"),
-        )
-
-
-def _tell_the_course(folder: Path, textured: TexturedAvatar, config: MediaConfig, steps: _Steps) -> None:
-    """Write the film and the learning curves of texturing."""
-    with steps.part("optimisation_film"):
-        write_optimisation(folder / FILM, textured.film.frames, textured.film.labels, config.video_height)
-        notes = [(event.step, event.told()) for event in textured.events]
-        learning_curves(textured.history, notes).save(folder / CURVES, format="PNG")
-        steps.advance("optimisation film")
-
-
-def _final_scores(
-    avatar: RiggedAvatar, prompts: Mapping[str, str], config: Config, context: StageContext
-) -> tuple[dict[str, float], tuple[float, ...]]:
-    subject = Subject.of(context.body, avatar.rig.shaped)
-    size, device = config.score_size, context.device
-    scores = appearance_scores(avatar.mesh, subject, prompts["appearance"], context.encoder, size, device)
+def _judged(avatar: RiggedAvatar, prompts: Mapping[str, str], config: Config, context: StageContext) -> Judged:
     count = min(config.score_frames, len(avatar.clip))
     frames = [int((index + 0.5) * len(avatar.clip) / count) for index in range(count)]
-    posed = deform(avatar.mesh.vertices, avatar.skin, avatar.clip.transforms[frames])
-    cosines = motion_scores(avatar.mesh, posed, prompts["motion"], context.encoder, size, device)
-    return scores | {"motion": sum(cosines) / count, "motion_best": max(cosines)}, tuple(cosines)
+    return judged(
+        avatar.mesh,
+        deform(avatar.mesh.vertices, avatar.skin, avatar.clip.transforms[frames]),
+        Subject.of(context.body, avatar.rig.shaped),
+        prompts["appearance"],
+        prompts["motion"],
+        guide=context.encoder,
+        judge=held_out_judge(context.encoder),
+        size=config.score_size,
+        device=context.device,
+    )
+
+
+def _judge_facts(scored: Judged) -> JudgeFacts | None:
+    """What the report says of the encoder that did not guide."""
+    if scored.judge is None:
+        return None
+    known = scored.features.encoders["judge"]
+    licence = weight_facts(known.name, known.digest).licence
+    return JudgeFacts(name=known.name, digest=known.digest, licence=licence, scores=scored.judge.scores)
 
 
 def _extras(
@@ -365,21 +321,3 @@ def _extras(
             "weights": {role: facts.model_dump() for role, facts in weights.items()},
         }
     )
-
-
-class _Steps:
-    """Progress over a known number of steps, and the seconds of each part."""
-
-    def __init__(self, progress: Callable[[int, int, str], None], total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-        self.seconds: dict[str, float] = {}
-
-    def advance(self, note: str) -> None:
-        self._done += 1
-        self._progress(self._done, self._total, note)
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[f"{NAME}.{name}"] = round(time.perf_counter() - start, 3)

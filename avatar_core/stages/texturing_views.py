@@ -21,6 +21,15 @@ BEHIND = math.radians(110)
 """A camera farther round than this is compared with the prompt of the back."""
 SCORING_FOV, SCORING_ELEVATION = math.radians(40), 0.05
 """Field of view and elevation of fixed views, radians."""
+SCORING_PLAN: tuple[tuple[float, str], ...] = (
+    (0.0, "body"),
+    (0.5, "body"),
+    (-math.pi / 2, "body"),
+    (math.pi, "back"),
+    (0.0, "face"),
+    (-0.5, "face"),
+)
+"""The fixed views that scores are taken from: azimuth in radians, and the prompt that each is compared with."""
 HEAD_REGIONS = ("face", "scalp", "ears", "eyes", "mouth", "head")
 HANDS = ("left_hand", "right_hand")
 LOWER_LEGS = ("left_shin", "right_shin", "left_foot", "right_foot")
@@ -151,17 +160,10 @@ def draw_views(
 
 def scoring_views(subject: Subject, size: int) -> Views:
     """Return the fixed views that scores are taken from: four around, one face, under even light on white."""
-    plan = [
-        (0.0, "body"),
-        (0.5, "body"),
-        (-math.pi / 2, "body"),
-        (math.pi, "back"),
-        (0.0, "face"),
-        (-0.5, "face"),
-    ]
-    batch = _framed_cameras([(kind == "face", azimuth, 0.8) for azimuth, kind in plan], subject, size)
-    background = torch.ones(len(plan), 3, size, size)
-    return Views(batch, studio_lights(batch), background, _indices([kind for _, kind in plan])).to(subject.device)
+    batch = _framed_cameras([(kind == "face", azimuth, 0.8) for azimuth, kind in SCORING_PLAN], subject, size)
+    background = torch.ones(len(SCORING_PLAN), 3, size, size)
+    prompts = _indices([kind for _, kind in SCORING_PLAN])
+    return Views(batch, studio_lights(batch), background, prompts).to(subject.device)
 
 
 def framed_cameras(plan: list[tuple[bool, float, float]], subject: Subject, size: int) -> Cameras:

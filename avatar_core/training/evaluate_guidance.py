@@ -26,6 +26,7 @@ from avatar_core.fields.field_renderer import render_field
 from avatar_core.fields.shell import shell_of
 from avatar_core.perception.encoder import Encoder, load_encoder
 from avatar_core.perception.prompts import appearance_prompts, sex_word
+from avatar_core.perception.retrieval import fits
 from avatar_core.rendering.lights import Lights
 from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.stages import coarse_shape, implicit_init, texturing
@@ -120,8 +121,7 @@ def r_precision(
     scores = torch.zeros(len(pictures), len(prompts))
     texts = {k: judge.encode_texts([appearance_prompts(p)[k] for p in prompts]) for k in PROMPT_KINDS}
     for row, views in enumerate(pictures):
-        features = judge.encode_images(views)
-        scores[row] = torch.stack([texts[kind] @ feature for kind, feature in zip(kinds, features)]).mean(0)
+        scores[row] = fits(judge.encode_images(views), kinds, texts)
     best = scores.argmax(1).tolist()
     return sum(index == row for row, index in enumerate(best)) / len(best), [prompts[index] for index in best]
 

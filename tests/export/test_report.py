@@ -4,19 +4,22 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from avatar_core.bodies import load_body
 from avatar_core.errors import DivergenceError
+from avatar_core.export.measuring import mesh_facts, texturing_facts
 from avatar_core.export.mesh import extract_mesh
 from avatar_core.export.provenance import used_weights, versions
 from avatar_core.export.report import (
+    JudgeFacts,
     MeshFacts,
     MotionFacts,
     Report,
     SkinFacts,
+    StageCost,
     StageScore,
     TextureFacts,
+    ViewScore,
     build_report,
-    mesh_facts,
-    texturing_facts,
 )
 
 EVENT = {
@@ -37,7 +40,10 @@ PARTS = {
     "keys": {},
     "stage_scores": {"texturing": StageScore(before=0.1, after=0.3)},
     "final_scores": {"body": 0.3},
+    "views": (ViewScore(prompt="body", azimuth_degrees=0.0, guide=0.3, judge=0.2),),
+    "judge": JudgeFacts(name="judge", digest="e" * 64, licence="Apache-2.0", scores={"body": 0.2}),
     "timings_s": {"texturing": 60.0},
+    "costs": {"texturing": StageCost(seconds=60.0, peak_mb=900.0, device="cpu")},
     "body": {"height": 0.5},
     "outfit": {"top": "red t-shirt"},
     "texturing": texturing_facts(HISTORY, [EVENT], curves="learning.png", film="optimisation.mp4"),
@@ -46,6 +52,7 @@ PARTS = {
         faces=4,
         components=1,
         watertight=True,
+        self_intersecting=0,
         volume_l=70.0,
         height_m=1.7,
         bounds_m=((0, 0, 0), (1, 1.7, 1)),
@@ -101,19 +108,29 @@ def test_mesh_facts_are_the_mesh_s(capsule_man):
     facts = mesh_facts(extract_mesh(capsule_man, voxel=0.02, faces=3000))
     assert facts.watertight
     assert facts.components == 1
+    assert facts.self_intersecting == 0
     assert facts.height_m == pytest.approx(1.76, abs=0.01)
     assert 60 < facts.volume_l < 110
     np.testing.assert_allclose(facts.bounds_m[1][0], 0.65, atol=0.01)
 
 
 def test_every_model_is_listed_with_digest_and_licence():
-    found = used_weights(body=("anny", "d" * 64), encoder=("/somewhere/clip", "e" * 64))
+    found = used_weights(body=("anny", load_body().digest), encoder=("/somewhere/clip", "e" * 64))
     assert set(found) == {"body", "encoder", "shape_codebook", "pose_vae", "motion_vae", "view_readers"}
     assert "CC0" in found["body"].licence
     assert found["encoder"].name == "clip"
     assert "user" in found["encoder"].licence
     assert all(len(facts.digest) == 64 for facts in found.values())
     assert used_weights(body=("anny", "d"), encoder=("openai/clip", "e"))["encoder"].name == "openai/clip"
+
+
+def test_a_name_alone_licenses_nothing(tmp_path):
+    """Weights that were trained again under a shipped model's name have the terms of their own data."""
+    found = used_weights(body=("anny", "d" * 64), encoder=("bodyclip", "e" * 64))
+    assert "user" in found["body"].licence
+    assert "user" in found["encoder"].licence
+    (tmp_path / "README.md").write_text("---\nlicense: mit\ntags: [clip]\n---\n")
+    assert used_weights(body=("anny", "d"), encoder=(str(tmp_path), "e"))["encoder"].licence == "as its card says: mit"
 
 
 def test_versions_name_python_and_the_project():

@@ -11,8 +11,11 @@ from PIL import Image
 from avatar_core.bodies import load_body
 from avatar_core.errors import ArtifactError
 from avatar_core.export.media import MediaConfig
+from avatar_core.export.report import StageCost
+from avatar_core.export.view_features import ViewFeatures
 from avatar_core.fields import AvatarField, BodySurface, FieldConfig, outer_faces
 from avatar_core.perception.encoder import load_encoder
+from avatar_core.perception.prompts import appearance_prompts
 from avatar_core.stages import export
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.coarse_shape import CoarseShape
@@ -23,6 +26,7 @@ from avatar_core.stages.texturing_film import Film
 from avatar_core.stages.texturing_recovery import Event
 from avatar_core.stages.texturing_result import TexturedAvatar
 
+COST = StageCost(seconds=12.5, peak_mb=900.0, device="cpu")
 PROMPTS = {"shape": "an average person", "appearance": "a person in a red shirt", "motion": "waving"}
 QUICK = Config(
     voxel=0.012,
@@ -93,7 +97,7 @@ def result(textured, motion, shape, context, told) -> ExportResult:
     watched = StageContext(
         context.body, context.encoder, progress=lambda done, total, note="": told.append((done, total, note))
     )
-    lineage = Lineage(preset="draft", keys={"motion": "ab" * 16}, timings={"texturing": 12.5})
+    lineage = Lineage(preset="draft", keys={"motion": "ab" * 16}, costs={"texturing": COST})
     return export.run(textured, motion, shape, PROMPTS, config=QUICK, seed=7, context=watched, lineage=lineage)
 
 
@@ -162,6 +166,8 @@ def test_the_report_tells_what_was_made(result):
     assert set(report.final_scores) == {"body", "face", "back", "motion", "motion_best"}
     assert all(-1 <= score <= 1 for score in report.final_scores.values())
     assert report.timings_s["texturing"] == 12.5
+    assert report.costs == {"texturing": COST}
+    assert report.mesh.self_intersecting < 100
     parts = ("mesh_and_rig", "normal_map", "refinement", "preview", "turntable")
     assert all(report.timings_s[f"export.{part}"] >= 0 for part in parts)
     assert report.outfit == {"top": "red shirt"}
@@ -173,6 +179,33 @@ def test_the_report_tells_what_was_made(result):
     assert result.files["optimisation.mp4"][4:8] == b"ftyp"
     assert Image.open(io.BytesIO(result.files["learning.png"])).size[0] == 1280
     assert report.weights["body"].digest
+
+
+def test_both_encoders_see_the_same_views(result, context):
+    report = result.report
+    assert report.judge.name == "judge"
+    assert report.judge.licence == "Apache-2.0"
+    assert report.judge.digest != report.weights["encoder"].digest
+    assert set(report.judge.scores) == set(report.final_scores)
+    assert [view.prompt for view in report.views] == ["body"] * 3 + ["back"] + ["face"] * 2
+    for scores, seen in ((report.final_scores, "guide"), (report.judge.scores, "judge")):
+        cosines = [getattr(view, seen) for view in report.views if view.prompt == "body"]
+        assert sum(cosines) / 3 == pytest.approx(scores["body"], abs=1e-6)
+    features = ViewFeatures.from_bytes(result.files["features.safetensors"])
+    assert features.kinds == tuple(view.prompt for view in report.views)
+    assert features.sex is None
+    for role, digest in (("guide", report.weights["encoder"].digest), ("judge", report.judge.digest)):
+        assert features.encoders[role].digest == digest
+    text = context.encoder.encode_texts([appearance_prompts(PROMPTS["appearance"])["back"]])[0]
+    assert float(features.encoders["guide"].views[3] @ text) == pytest.approx(report.views[3].guide, abs=2e-3)
+
+
+def test_where_the_judge_guides_nobody_judges(textured, motion, shape, context):
+    guided = StageContext(context.body, load_encoder("judge"))
+    plain = QUICK.model_copy(update={"refine": RefineConfig(steps=0)})
+    report = export.run(textured, motion, shape, PROMPTS, config=plain, seed=7, context=guided).report
+    assert report.judge is None
+    assert all(view.judge is None for view in report.views)
 
 
 def test_what_is_switched_off_is_not_in_the_model(textured, motion, shape, context, tmp_path):
@@ -191,7 +224,9 @@ def test_progress_ends_at_its_total(result, told):
 
 
 def test_the_model_is_byte_equal_when_made_again_whatever_the_clock_says(textured, motion, shape, context, result):
-    lineage = Lineage(preset="draft", keys={"motion": "ab" * 16}, timings={"texturing": 99.0})
+    slower = {"texturing": COST.model_copy(update={"seconds": 99.0})}
+    lineage = Lineage(preset="draft", keys={"motion": "ab" * 16}, costs=slower)
     again = export.run(textured, motion, shape, PROMPTS, config=QUICK, seed=7, context=context, lineage=lineage)
-    for name in ("avatar.glb", "avatar.ply", "preview.png", "optimisation.mp4", "learning.png"):
+    for name in ("avatar.glb", "avatar.ply", "preview.png", "optimisation.mp4", "learning.png", "motion.webp",
+                 "features.safetensors"):
         assert again.files[name] == result.files[name], name
