@@ -1,25 +1,40 @@
-"""Finished avatars where people look for them: LIBRARY/avatars/<id>/, from the export artifact in the store."""
+"""Finished avatars where people look for them: LIBRARY/avatars/<id>/, from the export artifact in the store.
+
+The page of an avatar's report is made here, so that avatars of earlier versions get it without being computed again.
+"""
 
 import contextlib
+import logging
 import os
 import shutil
 from pathlib import Path
 
+from avatar_core.errors import ArtifactError
 from avatar_core.storage import ArtifactRef, ArtifactStore, Location
 from avatar_core.storage.paths import fsync_path, remove_tree, sync_tree, temp_name
 from avatar_core.storage.refs import MARKER_NAME, file_digest
 
 FOLDER = "avatars"
-FILES = (
+EXPORTED = (
     "avatar.glb",
     "avatar.ply",
     "preview.png",
     "turntable.mp4",
     "motion.mp4",
+    "motion.webp",
     "optimisation.mp4",
     "learning.png",
+    "features.safetensors",
     "report.json",
 )
+"""The files of an export artifact, as `avatar_core.stages.export` lists them."""
+REPORT, PAGE = "report.json", "report.html"
+FILES = (*EXPORTED, PAGE)
+"""The files of a finished avatar."""
+PAGE_HEAD = 256
+"""Bytes at the beginning of a page that tell what it was made from."""
+
+logger = logging.getLogger(__name__)
 
 
 def delivered_uri(avatar_id: str) -> str:
@@ -31,7 +46,8 @@ def deliver(store: ArtifactStore, ref: ArtifactRef, avatar_id: str) -> bool:
     """Put the files of an export artifact into the avatar's folder, unless they are there; return whether it did.
 
     On a local disk the folder appears in one step, and its files are hard links to the store where the disk allows
-    that, so that they take no space twice. Raises ArtifactError when the artifact cannot be read.
+    that, so that they take no space twice. Where only the report's page is missing or of an earlier version, that alone
+    is written. Raises ArtifactError when the artifact cannot be read.
     """
     source = store.fetch(ref)
     files = [path for path in sorted(source.iterdir()) if path.is_file() and path.name != MARKER_NAME]
@@ -39,13 +55,18 @@ def deliver(store: ArtifactStore, ref: ArtifactRef, avatar_id: str) -> bool:
         return _deliver_remote(store.library, files, avatar_id)
     target = store.library.path(FOLDER, avatar_id)
     if target.is_dir() and _holds(target, files):
-        return False
+        return write_page(store.library, avatar_id)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / temp_name()
     temporary.mkdir()
     try:
         for path in files:
             _link(path, temporary / path.name)
+        if (temporary / REPORT).is_file():
+            sizes = {path.name: path.stat().st_size for path in files}
+            page = _rendered(avatar_id, (temporary / REPORT).read_bytes(), sizes)
+            if page is not None:
+                (temporary / PAGE).write_bytes(page)
         sync_tree(temporary)
         remove_tree(target, store.library.path(FOLDER))
         os.replace(temporary, target)
@@ -53,6 +74,50 @@ def deliver(store: ArtifactStore, ref: ArtifactRef, avatar_id: str) -> bool:
         shutil.rmtree(temporary, ignore_errors=True)
     fsync_path(target.parent)
     return True
+
+
+def write_page(library: Location, avatar_id: str) -> bool:
+    """Write the page of a delivered avatar's report, unless it is up to date; return whether it did.
+
+    A report that cannot be read gets no page, and the log says why.
+    """
+    folder = library.child(FOLDER, avatar_id)
+    try:
+        report = folder.read(REPORT)
+    except FileNotFoundError:
+        return False
+    if _is_current(folder, report):
+        return False
+    page = _rendered(avatar_id, report, folder.files())
+    if page is not None:
+        folder.write(PAGE, page)
+    return page is not None
+
+
+def _is_current(folder: Location, report: bytes) -> bool:
+    """Whether the folder's page was made from this report, by this version of the page."""
+    from avatar_core.reports.avatar_page import marker
+
+    try:
+        if folder.is_local:
+            with open(folder.path(PAGE), "rb") as file:
+                head = file.read(PAGE_HEAD)
+        else:
+            head = folder.read(PAGE)[:PAGE_HEAD]
+    except FileNotFoundError:
+        return False
+    return marker(report).encode() in head
+
+
+def _rendered(avatar_id: str, report: bytes, files: dict[str, int]) -> bytes | None:
+    """The page of a report, with the names and sizes of the files beside it; None where it cannot be read."""
+    from avatar_core.reports.avatar_page import avatar_page
+
+    try:
+        return avatar_page(avatar_id, report, files).encode()
+    except ArtifactError as error:
+        logger.warning("%s gets no page of its report: %s", avatar_id, error)
+        return None
 
 
 def _holds(folder: Path, files: list[Path]) -> bool:
@@ -82,4 +147,4 @@ def _deliver_remote(library: Location, files: list[Path], avatar_id: str) -> boo
         if library.size(relative) != path.stat().st_size:
             library.upload(path, relative)
             changed = True
-    return changed
+    return write_page(library, avatar_id) or changed

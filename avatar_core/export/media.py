@@ -71,7 +71,7 @@ class MediaConfig(BaseModel):
     turntable_fps: int = Field(24, ge=1, le=120)
     """Frames a second of the turntable."""
     webp_height: int = Field(256, ge=32, le=2160)
-    """Height of the motion as an animated WebP, pixels; it has the film's shape."""
+    """Height of the motion as an animated WebP, pixels, at most the film's; it has the film's shape."""
     webp_fps: int = Field(15, ge=1, le=60)
     """Frames a second of the WebP, at most the clip's."""
     webp_quality: int = Field(70, ge=1, le=100)
@@ -204,7 +204,7 @@ def write_motion(
     The same pictures, fewer and smaller, go into an animated WebP beside it, `path` with the suffix .webp.
     """
     size = (config.video_height, config.video_width)
-    loop = AnimatedWebp(clip.fps, config.webp_fps, config.webp_height)
+    loop = AnimatedWebp(clip.fps, config.webp_fps, min(config.webp_height, config.video_height))
     shots = film(mesh, skin, clip, range(len(clip)), size, config.video_supersample, config.video_light_samples, device)
 
     def frames() -> Iterator[NDArray[np.uint8]]:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from avatar_core import __version__
+from avatar_core import GENERATOR, __version__
 from avatar_core.licences import registry
 from avatar_core.licences.terms import CARD_SAYS
 from avatar_core.perception.checkpoint_folder import EMBEDDED
 
+__all__ = ["GENERATOR", "PACKAGES", "WeightFacts", "used_weights", "versions", "weight_facts"]
+
 PACKAGES = ("torch", "numpy", "scipy", "warp-lang", "PyMCubes", "fast-simplification", "pygltflib", "trimesh")
-GENERATOR = f"avatar-foundry {__version__}"
 UNKNOWN_LICENCE = "brought by the user; see its own terms"
 PRIORS = ("shape_codebook", "pose_vae", "motion_vae", "view_readers")
 _CARDS = ("card.md", "README.md")

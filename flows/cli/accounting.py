@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from avatar_core.wording import size
 from flows.cli.errors import friendly
 from flows.cli.library import JsonOption, LibraryOption, PriceOption, existing_library, print_json
-from flows.cli.wording import size
 
 
 class Criterion(StrEnum):

@@ -101,7 +101,8 @@ def run(
     Each row holds three prompts; optional columns are `id`, `seed`, `preset`, `body` and `tags`. A bad row is
     reported with its line and what to do about it, and the others go on. Finished avatars lie in
     `LIBRARY/avatars/<id>/`: avatar.glb (for Blender, Unity, Unreal, Godot, a browser), avatar.ply, preview.png,
-    turntable.mp4, motion.mp4, optimisation.mp4 and learning.png (how texturing went) and report.json.
+    turntable.mp4, motion.mp4, motion.webp, optimisation.mp4 and learning.png (how texturing went) and the quality
+    report, report.html and report.json.
 
     The same command again computes only what is missing: after a crash, Ctrl-C, `kill -9`, or new rows in the CSV.
 

@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from avatar_core.storage.garbage import GRACE_HOURS
+from avatar_core.wording import size
 from flows.cli.errors import friendly
 from flows.cli.library import JsonOption, LibraryOption, existing_library, print_json
-from flows.cli.wording import count, size
+from flows.cli.wording import count
 
 if TYPE_CHECKING:
     from avatar_core.storage.garbage import Garbage

@@ -11,15 +11,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {plural}"
 
 
-def size(number: float) -> str:
-    """Return a number of bytes for people: 12 B, 3.4 MB, 1.2 TB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
-
-
 def shared_work(counts: Counts) -> str:
     """Return how much of their work a plan's rows share: 1,000,000 rows: 41,233 bodies, 12,870 motions, ..."""
     unique = counts.unique

@@ -28,9 +28,12 @@ FILES = (
     "preview.png",
     "turntable.mp4",
     "motion.mp4",
+    "motion.webp",
     "optimisation.mp4",
     "learning.png",
+    "features.safetensors",
     "report.json",
+    "report.html",
 )
 STAGES = ("coarse_shape", "implicit_init", "texturing", "candidate_poses", "motion", "export")
 CATALOG = """id,shape,appearance,motion,seed

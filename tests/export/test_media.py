@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import imageio.v3 as iio
 import imageio_ffmpeg
@@ -97,6 +98,22 @@ def test_films_have_their_frames_size_and_rate_and_show_the_avatar(man, walker, 
         film = iio.imread(tmp_path / name, plugin="FFMPEG")
         assert film.shape == (frames, 96, 64, 3)
         assert all(red(frame) > 0.02 for frame in film)
+
+
+def test_every_size_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
+    for name, field in MediaConfig.model_fields.items():
+        (row,) = [line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1]]
+        assert str(field.default) in row.split("|")[2], name
+
+
+def test_the_motion_is_an_animated_webp_too_no_larger_than_the_film(man, walker, tmp_path):
+    for height, shown in ((48, (32, 48)), (200, (64, 96))):
+        config = SMALL.model_copy(update={"webp_height": height, "webp_fps": 15})
+        write_motion(tmp_path / "motion.mp4", man, *walker, config, CPU, lambda frame: None)
+        image = Image.open(tmp_path / "motion.webp")
+        assert (image.size, image.n_frames, image.info["loop"]) == (shown, 3, 0)
+        assert red(np.asarray(image.convert("RGB"))) > 0.02
 
 
 def test_the_camera_follows_the_avatar(man, walker, tmp_path):
