@@ -13,9 +13,14 @@ from flows.delivery import FOLDER, delivered_uri
 MODEL, REPORT = "avatar.glb", "report.json"
 
 
+def finished_ids(library: Location) -> list[str]:
+    """Return the ids of all avatars that have a folder in the library, sorted."""
+    return [name for name in library.folders(FOLDER) if not name.startswith(("_", "."))]
+
+
 def avatar_ids(library: str) -> list[str]:
     """Return the ids of all avatars that have a folder in the library, sorted; raises CatalogError where none has."""
-    ids = [name for name in open_location(library).folders(FOLDER) if not name.startswith(("_", "."))]
+    ids = finished_ids(open_location(library))
     if not ids:
         raise CatalogError(f"{library} holds no finished avatars; `avatars make` or `avatars run` makes some.")
     return ids

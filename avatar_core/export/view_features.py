@@ -19,6 +19,8 @@ from avatar_core.errors import ArtifactError
 NAME = "features.safetensors"
 MAX_BYTES = 4 * 2**20
 """Of a file that is read: some hundred times what encoders of today give."""
+SEXES = (None, "man", "woman")
+"""What prompts can be completed with; see `sex_word`."""
 _FACTS = "facts"
 """The only key of the file's metadata: with several, their order would differ from one process to the next."""
 
@@ -63,7 +65,9 @@ class ViewFeatures:
             facts = json.loads(_metadata(content)[_FACTS])
             tensors = safetensors.torch.load(content)
             kinds = tuple(map(str, facts["kinds"]))
-            sex = None if facts["sex"] is None else str(facts["sex"])
+            sex = facts["sex"]
+            if sex not in SEXES:
+                raise ValueError(f"{sex!r} is none of {SEXES}")
             encoders = {
                 str(role): EncoderFeatures(str(said["name"]), str(said["digest"]), _unit(tensors[role], len(kinds)))
                 for role, said in facts["encoders"].items()

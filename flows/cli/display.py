@@ -22,8 +22,11 @@ TITLES = {
 LINE_SECONDS = 15.0
 
 
-def progress_bars(console: Console) -> Progress:
-    """Return bars with a description, counts, a note (a field of every task) and the time; none off a terminal."""
+def progress_bars(console: Console, *, quiet: bool = False) -> Progress:
+    """Return bars with a description, counts, a note (a field of every task) and the time.
+
+    There are none off a terminal, nor where a command is to be quiet.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
@@ -32,7 +35,7 @@ def progress_bars(console: Console) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
     )
 
 

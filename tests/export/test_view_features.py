@@ -44,6 +44,8 @@ def hostile(views: torch.Tensor = VIEWS, **facts: object) -> bytes:
         safetensors.torch.save({"guide": VIEWS}),
         hostile(kinds=["body"]),
         hostile(kinds=7),
+        hostile(sex="neither"),
+        hostile(sex=["man"]),
         hostile(encoders=["guide"]),
         hostile(encoders={"judge": {"name": "x", "digest": "0"}}),
         hostile(torch.full((3, 8), torch.nan)),
