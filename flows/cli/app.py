@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from avatar_core import __version__
-from flows.cli import accounting, animating, deploy, doctor, exporting, fleet, inspection, making, upkeep
+from flows.cli import accounting, animating, deploy, doctor, exporting, fleet, inspection, making, reports, upkeep
 from flows.cli.logs import LOG_VARIABLE
 
 app = typer.Typer(
@@ -39,6 +39,8 @@ app.command("status")(inspection.status)
 app.command("show")(inspection.show)
 app.command("costs")(accounting.costs)
 app.command("metrics")(accounting.metrics)
+app.command("report")(reports.report)
+app.command("licences")(reports.licences)
 app.command("compact")(upkeep.compact)
 app.command("clean")(upkeep.clean)
 app.command("export")(exporting.export)
