@@ -301,7 +301,8 @@ class Trial:
         elif self.fleet is not None:
             self.fleet.restart_server()
         else:
-            os.kill(pids[0], signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pids[0], signal.SIGKILL)
         self.report.kills.append(Kill(name, lost, stage))
         if lost > ALLOWED_SECONDS:
             self.report.problems.append(f"a kill of the {name} lost {lost:.1f} s of {stage}")

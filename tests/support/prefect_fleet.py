@@ -164,7 +164,8 @@ class PrefectFleet:
     def kill(self, *pids: int) -> None:
         """Kill processes of this fleet, in order, without a chance to tell anybody."""
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # its parent's end was its own
+                os.kill(pid, signal.SIGKILL)
             self.workers.pop(pid, None)
 
     def stop(self) -> None:
