@@ -12,6 +12,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 SHARD_DEPLOYMENT = "generate-shard/{pool}"
 """Deployments are named by the pool that they run on."""
 POLL_SECONDS = 2.0
+ASKED_AT_ONCE = 200
+"""Flow runs in one question to the server, which answers no more by default."""
 SHARD_ATTEMPTS = 5
 """How often a shard is submitted before the run gives it up; what its earlier attempts finished is kept."""
 
@@ -120,8 +123,12 @@ class Dispatcher:
     def _collect(self, submitted: list[_Submitted], waiting: deque[tuple[int, int]]) -> list[_Submitted]:
         """Take in what has ended; return what has not."""
         going, running = [], 0
+        states = self._states(submitted)
         for one in submitted:
-            state = self.client.read_flow_run(one.flow_run).state
+            if one.flow_run not in states:
+                self._resubmit(one, "its flow run is no longer on the server", waiting)
+                continue
+            state = states[one.flow_run]
             if state is not None and state.type == StateType.RUNNING and self._is_left_alone(one):
                 state = self._crashed(one)
             if state is None or not state.is_final():
@@ -138,6 +145,15 @@ class Dispatcher:
                 self._resubmit(one, f"{state.name}: {state.message}", waiting)
         self.progress.running = running
         return going
+
+    def _states(self, submitted: Sequence[_Submitted]) -> dict[UUID, State | None]:
+        """Return the states of flow runs, asking the server once for many of them."""
+        states: dict[UUID, State | None] = {}
+        for first in range(0, len(submitted), ASKED_AT_ONCE):
+            asked = FlowRunFilterId(any_=[one.flow_run for one in submitted[first : first + ASKED_AT_ONCE]])
+            found = self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=asked), limit=ASKED_AT_ONCE)
+            states |= {flow_run.id: flow_run.state for flow_run in found}
+        return states
 
     def _is_left_alone(self, one: _Submitted) -> bool:
         """Tell whether the worker of a shard is gone: nobody alive holds its lease any more, and it has no outcome.

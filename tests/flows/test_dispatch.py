@@ -142,6 +142,22 @@ def test_a_shard_that_has_its_outcome_is_no_longer_watched(client: SyncPrefectCl
     assert [one.state_name for one in worker.runs()] == ["Completed"]
 
 
+def test_a_shard_whose_flow_run_is_deleted_is_submitted_again(client: SyncPrefectClient, library: str) -> None:
+    run = plan(library, "deleted", 2)
+    worker = Worker(client, run, lambda _: Completed())
+    deleted: list[FlowRun] = []
+
+    def wait(seconds: float) -> None:
+        if not deleted:
+            deleted.append(next(one for one in worker.runs() if one.parameters["shard"] == 1))
+            client.delete_flow_run(deleted[0].id)
+        worker(seconds)
+
+    outcome = Dispatcher(run, Pool(POOL), client, wait=wait).carry_out()
+    assert outcome.done == 2
+    assert deleted[0].id not in [one.id for one in worker.runs()]
+
+
 def test_a_shard_that_somebody_cancels_is_not_submitted_again(client: SyncPrefectClient, library: str) -> None:
     dispatcher, worker = carry_out(
         client, plan(library, "cancelled", 2), lambda one: Cancelled() if one.parameters["shard"] else Completed()
