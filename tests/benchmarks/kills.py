@@ -177,6 +177,9 @@ class Trial:
             "AVATARS_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_NUM_THREADS": "1"
         }  # fmt: skip
 
+        self.victims = itertools.cycle(self._victims())
+        self.next_victim = next(self.victims)
+
     def run(self, kills: int) -> Report:
         """Kill so often; return what was found."""
         with self._served():
@@ -217,7 +220,6 @@ class Trial:
         self.compaction = Process(
             [COMPACTING, str(self.library)], self.environment, self.folder / "compaction.log", announces=True
         )
-        victims = itertools.cycle(self._victims())
         try:
             self.command.start()
             self.compaction.start()
@@ -228,7 +230,8 @@ class Trial:
                     if self.random.random() >= EARLY_KILLS:
                         self._pause(TIMEOUT_SECONDS, until=self._at_work)
                     self._pause(self.random.uniform(*PAUSE_SECONDS))
-                    self._kill(next(victims))
+                    if self._kill(*self.next_victim):
+                        self.next_victim = next(self.victims)
                 else:
                     self._pause(1.0)
                 if time.monotonic() - begun > TIMEOUT_SECONDS + 60 * kills:
@@ -283,12 +286,11 @@ class Trial:
         worker = self.random.choice(sorted(self.fleet.workers))
         return [worker, *children(worker)]
 
-    def _kill(self, victim: tuple[str, Callable[[], list[int]]]) -> None:
-        """Kill a victim, unless it does not run just now, and start it again."""
-        name, find = victim
+    def _kill(self, name: str, find: Callable[[], list[int]]) -> bool:
+        """Kill a victim and start it again; return False if it does not run just now."""
         pids = find()
         if self.command.pid is None or not pids:
-            return
+            return False
         stage, lost = self._in_hand({*pids, *itertools.chain(*map(children, pids))})
         if name == "command":
             self.command.kill()
@@ -307,6 +309,7 @@ class Trial:
         if lost > ALLOWED_SECONDS:
             self.report.problems.append(f"a kill of the {name} lost {lost:.1f} s of {stage}")
         self.say(f"kill {len(self.report.kills)}: {name}, {lost:.1f} s of {stage or 'nothing'} lost")
+        return True
 
     def _in_hand(self, pids: set[int]) -> tuple[str, float]:
         """Return the stage that processes are computing, by their leases, and how long they have kept nothing of it."""
