@@ -49,7 +49,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 8
+VERSION = 9
 CURVES, FILM = "learning.png", "optimisation.mp4"
 FILES = ("avatar.glb", "avatar.ply", "preview.png", "turntable.mp4", "motion.mp4", FILM, CURVES, "report.json")
 """What every finished avatar consists of."""
