@@ -12,16 +12,23 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 
 from avatar_core.errors import ConfigError
 from avatar_core.storage.leases import LeaseStore
 from flows.limits import Limits, ask_to_stop, asked_to_stop
 from flows.orchestrator import OrchestratorError
 from flows.outcome import Outcome, has_outcome, read_outcome
-from flows.run_plan import RunPlan, shard_lease
+from flows.run_plan import RunPlan, dispatch_lease, shard_lease
 from flows.run_progress import OnProgress, Pool, RunProgress
 from flows.run_state import note_end
 
@@ -30,6 +37,10 @@ logger = logging.getLogger(__name__)
 SHARD_DEPLOYMENT = "generate-shard/{pool}"
 """Deployments are named by the pool that they run on."""
 POLL_SECONDS = 2.0
+LOOKS_BACK = 60
+"""As often a dispatcher looks whether those of earlier runs are dead; on other hosts that takes a minute to see."""
+ASKED_AT_ONCE = 200
+"""Flow runs in one question to the server, which answers no more by default."""
 SHARD_ATTEMPTS = 5
 """How often a shard is submitted before the run gives it up; what its earlier attempts finished is kept."""
 
@@ -67,6 +78,7 @@ class Dispatcher:
         self.deployment = self._find_deployment()
         self._stop_asked = False
         self._leases = LeaseStore(run.library, owner="dispatcher")
+        self._looks_left = LOOKS_BACK
 
     def _find_deployment(self) -> UUID:
         name = SHARD_DEPLOYMENT.format(pool=self.pool.name)
@@ -80,10 +92,16 @@ class Dispatcher:
 
     def carry_out(self) -> Outcome:
         """Submit all shards within the window and wait for their ends; return what they add up to."""
+        with self._leases:
+            self._leases.acquire(dispatch_lease(self.run_plan.run_id))
+            return self._carry_out()
+
+    def _carry_out(self) -> Outcome:
         waiting = deque((shard, 1) for shard in self.shards)
         submitted: list[_Submitted] = []
         while waiting or submitted:
             self._check_limits()
+            self._drop_left_behind()
             if self.progress.total.stopped:
                 waiting.clear()
             while waiting and len(submitted) < self.pool.window:
@@ -120,8 +138,12 @@ class Dispatcher:
     def _collect(self, submitted: list[_Submitted], waiting: deque[tuple[int, int]]) -> list[_Submitted]:
         """Take in what has ended; return what has not."""
         going, running = [], 0
+        states = self._states(submitted)
         for one in submitted:
-            state = self.client.read_flow_run(one.flow_run).state
+            if one.flow_run not in states:
+                self._resubmit(one, "its flow run is no longer on the server", waiting)
+                continue
+            state = states[one.flow_run]
             if state is not None and state.type == StateType.RUNNING and self._is_left_alone(one):
                 state = self._crashed(one)
             if state is None or not state.is_final():
@@ -138,6 +160,38 @@ class Dispatcher:
                 self._resubmit(one, f"{state.name}: {state.message}", waiting)
         self.progress.running = running
         return going
+
+    def _drop_left_behind(self) -> None:
+        """Cancel what earlier runs of this library have in the queue whose dispatchers are dead.
+
+        This run has those rows in its own shards; their flow runs would only keep workers from them.
+        """
+        if self._looks_left == 0:
+            return
+        waiting = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[self.deployment]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        )
+        queue = self.client.read_flow_runs(flow_run_filter=waiting, limit=ASKED_AT_ONCE)
+        others = [one for one in queue if one.parameters.get("library") == self.run_plan.library]
+        runs = {str(one.parameters["run_id"]) for one in others} - {self.run_plan.run_id}
+        alive = {name for name in runs if self._leases.holder(dispatch_lease(name)) is not None}
+        left = [one for one in others if one.parameters["run_id"] in runs - alive]
+        for one in left:
+            state: State = Cancelled(message="The command that submitted it is gone, and another has taken over.")
+            self.client.set_flow_run_state(one.id, state, force=True)
+        if left:
+            logger.info("%d shards of earlier runs were still in the queue; they are cancelled", len(left))
+        self._looks_left = self._looks_left - 1 if alive else 0
+
+    def _states(self, submitted: Sequence[_Submitted]) -> dict[UUID, State | None]:
+        """Return the states of flow runs, asking the server once for many of them."""
+        states: dict[UUID, State | None] = {}
+        for first in range(0, len(submitted), ASKED_AT_ONCE):
+            asked = FlowRunFilterId(any_=[one.flow_run for one in submitted[first : first + ASKED_AT_ONCE]])
+            found = self.client.read_flow_runs(flow_run_filter=FlowRunFilter(id=asked), limit=ASKED_AT_ONCE)
+            states |= {flow_run.id: flow_run.state for flow_run in found}
+        return states
 
     def _is_left_alone(self, one: _Submitted) -> bool:
         """Tell whether the worker of a shard is gone: nobody alive holds its lease any more, and it has no outcome.

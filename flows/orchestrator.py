@@ -22,6 +22,8 @@ from avatar_core.errors import AvatarError
 logger = logging.getLogger(__name__)
 
 STARTUP_TIMEOUT_SECONDS = 180.0
+MOST_RESTARTS = 5
+"""As often a private server that ends is started again."""
 SHUTDOWN_TIMEOUT_SECONDS = 3.0
 """A private server's records are for watching a run; nothing is lost that the library needs when it is cut short."""
 
@@ -76,35 +78,58 @@ def configured_api_url() -> str | None:
 
 
 class PrivateServer:
-    """Starts `prefect_server.py` in the background; `wait` blocks until it answers."""
+    """Starts `prefect_server.py` in the background; `wait` blocks until it answers.
+
+    A server that ends while it is wanted, say for lack of memory, is started again on its port and its database; until
+    then Prefect's clients try again.
+    """
 
     def __init__(self, log_path: Path) -> None:
         self.log_path = log_path
         self._started = time.monotonic()
         self._port: int | None = None
         self._answered = threading.Event()
+        self._stopping = threading.Event()
+        self._changing = threading.Lock()
+        """Held while the process is replaced."""
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        self._process = self._start()
+        threading.Thread(target=self._watch, name="prefect-server", daemon=True).start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         home = cache_home() / "prefect"
         home.mkdir(parents=True, exist_ok=True)
-        log_path.parent.mkdir(parents=True, exist_ok=True)
         environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
         environment |= SERVER_ENVIRONMENT | {"PREFECT_HOME": str(home)}
-        with log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(Path(__file__).with_name("prefect_server.py"))],
+        port = [] if self._port is None else [str(self._port)]
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", str(Path(__file__).with_name("prefect_server.py")), *port],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is ours to handle; the server stops when we close its input
             )
-        threading.Thread(target=self._read_announcement, name="prefect-server", daemon=True).start()
 
-    def _read_announcement(self) -> None:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if line:
-            self._port = int(json.loads(line)["port"])
-        self._answered.set()
+    def _watch(self) -> None:
+        """Note when the server answers, and start it again when it ends unasked."""
+        for restarts in range(MOST_RESTARTS + 1):
+            assert self._process.stdout is not None
+            line = self._process.stdout.readline()
+            if line:
+                self._port = int(json.loads(line)["port"])
+            self._answered.set()
+            status = self._process.wait()
+            self._stopping.wait(restarts)
+            with self._changing:
+                if self._stopping.is_set() or self._port is None:
+                    return
+                if restarts < MOST_RESTARTS:
+                    logger.warning("Prefect's private server ended with status %d; it is started again", status)
+                    self._process.stdout.close()
+                    self._process = self._start()
+        logger.error("Prefect's private server ended %d times: see %s", MOST_RESTARTS + 1, self.log_path)
 
     def wait(self, on_wait: Callable[[float], None] | None = None) -> Orchestrator:
         """Block until the server answers, calling `on_wait(seconds so far)` about twice a second.
@@ -136,6 +161,8 @@ class PrivateServer:
 
     def stop(self) -> None:
         """Close the server's input and wait for it to end, by force if it does not."""
+        with self._changing:
+            self._stopping.set()
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()

@@ -1,8 +1,9 @@
 """A private Prefect API server for one run: started as a child process, gone when its parent is.
 
-Run as a script (`python -P prefect_server.py`). It binds a free port on the loopback address, writes one JSON line
-with the port to its standard output once it answers requests, and stops when its standard input closes. So a parent
-that is killed, even by SIGKILL, leaves no server behind, and two runs never fight over a port.
+Run as a script (`python -P prefect_server.py [PORT]`). It binds a free port on the loopback address, or the one that
+a server before it had, writes one JSON line with the port to its standard output once it answers requests, and stops
+when its standard input closes. So a parent that is killed, even by SIGKILL, leaves no server behind, and two runs never
+fight over a port.
 """
 
 import json
@@ -50,7 +51,7 @@ def main() -> int:
 
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", 0))
+    listener.bind(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0))
     app = create_app(ephemeral=True, final=True)
     config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=2)
     server = AnnouncingServer(config, announce_fd)

@@ -140,6 +140,11 @@ def shard_lease(run_id: str, number: int) -> str:
     return f"{RUNS_FOLDER}/{run_id}/{number:05d}"
 
 
+def dispatch_lease(run_id: str) -> str:
+    """Return the lease that the one holds who hands out a run's shards."""
+    return f"{RUNS_FOLDER}/{run_id}/dispatch"
+
+
 def write_shard(folder: Location, number: int, avatars: Sequence[Avatar]) -> None:
     """Write the avatars of one shard into a run's folder."""
     columns: dict[str, list[Any]] = {name: [getattr(one, name) for one in avatars] for name in SCHEMA.names[:10]}

@@ -17,6 +17,7 @@ from avatar_core.export.joint_motion import joint_motion
 from avatar_core.priors.amass import read_amass
 from avatar_core.priors.bvh import read_bvh
 from avatar_core.priors.captured_motion import REST_JOINTS, CapturedMotion, on_ground, resample
+from avatar_core.priors.floor import floor_rise
 from avatar_core.priors.foot_contacts import find_contacts
 from avatar_core.priors.kinematics import face_forward, forward_kinematics
 from avatar_core.priors.motion_data import MotionDataError
@@ -97,7 +98,7 @@ def fit_motion(
     start: float = 0.0,
     seconds: float | None = None,
 ) -> RiggedClip:
-    """Put a recorded motion on an avatar: on the ground, facing +Z from the origin, standing feet held.
+    """Put a recorded motion on an avatar: on level ground, facing +Z from the origin, standing feet held.
 
     Args:
         name: of the file, for messages.
@@ -112,7 +113,11 @@ def fit_motion(
     """
     motion = _cut(name, resample(motion, FPS), start, seconds)
     rest = torch.from_numpy(REST_JOINTS).double()
-    rotations, pelvis = face_forward(motion.rotations, on_ground(name, motion))
+    pelvis = on_ground(name, motion)
+    rise = floor_rise(forward_kinematics(motion.rotations, pelvis, rest).numpy(), FPS)
+    pelvis = pelvis - torch.from_numpy(rise)[:, None] * torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    level = CapturedMotion(motion.rotations, pelvis, motion.fps)
+    rotations, pelvis = face_forward(motion.rotations, on_ground(name, level))
     standing = find_contacts(forward_kinematics(rotations, pelvis, rest), rest, FPS).standing
     return retarget(
         body,

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from avatar_core.errors import ManifestError
 from avatar_core.manifest.files import Files, among
 from avatar_core.manifest.layout import is_part, is_snapshot, open_manifest
+from avatar_core.manifest.listing import list_files
 from avatar_core.manifest.pointer import Current, Slice, read_content, read_current
 from avatar_core.storage.location import Location
 
@@ -83,10 +84,7 @@ def open_view(folder: Location) -> View:
     """
     for _ in range(_ATTEMPTS):
         current = read_current(folder)
-        try:
-            names = sorted(folder.files())
-        except OSError as error:
-            raise ManifestError(f"{folder.url} cannot be listed: {error}. Check access and try again.") from error
+        names = list_files(folder)
         if read_content(folder) == current.content:
             return View(folder, current, _loose(current, names))
     raise ManifestError(f"{folder.url} changed {_ATTEMPTS} times while it was listed: run fewer compactions at once.")

@@ -28,6 +28,8 @@ GROUND_QUANTILE = 0.25
 """The lowest quarter of a clip's frames is taken to stand on the ground, or to sink into it."""
 LIFT_RADIUS = 4
 """Frames on either side over which a foot that sinks lifts the whole body."""
+LEVEL_RADIUS = 6
+"""Frames on either side over which the height of standing feet is smoothed."""
 CONTACT_HEIGHT = 0.03
 """A foot with a vertex under this height, in metres, is taken to stand if that moves slowly enough."""
 
@@ -84,10 +86,10 @@ def retarget(
             tpose = upright.joints[0].cpu()
             local, way = (part.to(device) for part in plant_feet(local.cpu(), way.cpu(), tpose, fps, standing.cpu()))
         transforms = rig.pose(local, way).cpu()
-    lowest = [
-        deform(vertices, skin, part.numpy())[..., 1].min(axis=1) for part in transforms.split(BATCH)
-    ]
-    transforms[:, :, 1, 3] += torch.from_numpy(ground_shift(np.concatenate(lowest)))[:, None]
+    heights = [_heights(deform(vertices, skin, part.numpy()), skin) for part in transforms.split(BATCH)]
+    lowest, soles = (np.concatenate(parts) for parts in zip(*heights))
+    shift = ground_shift(lowest, None if standing is None else np.where(standing.cpu().numpy(), soles, np.inf).min(1))
+    transforms[:, :, 1, 3] += torch.from_numpy(shift)[:, None]
     quaternions = matrix_to_quaternion(rig.relative(transforms[..., :3, :3].double()))
     root = transforms[:, 0, :3, :3] @ rig.heads[0].cpu() + transforms[:, 0, :3, 3]
     return RiggedClip(
@@ -123,24 +125,44 @@ def direction_error(rig: Rig, transforms: torch.Tensor, rotations: torch.Tensor)
     return float(torch.atan2(sine, (limbs[0] * limbs[1]).sum(-1)).rad2deg().max())
 
 
-def ground_shift(lowest: NDArray[np.floating]) -> NDArray[np.float32]:
+def _heights(posed: NDArray[np.floating], skin: Skin) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the heights of the lowest vertex (T,) and of the left and the right foot's (T, 2) in posed (T, V, 3)."""
+    height, lead = posed[..., 1], skin.joints[:, 0]
+    feet = [np.isin(lead, joints) for joints in LEG_JOINTS.values()]
+    soles = [height[:, foot].min(axis=1) if foot.any() else np.full(len(height), np.inf) for foot in feet]
+    return height.min(axis=1), np.stack(soles, axis=1)
+
+
+def ground_shift(
+    lowest: NDArray[np.floating], standing: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
     """Heights (T,) to add to each frame so that the body stands on y = 0 and never sinks into it.
 
-    Putting the lowest frame on the ground would leave the others floating by the depth of its one outlier
-    (a toe that pushes off). So a low quantile meets the ground, and frames that sink are lifted by a smooth
+    Feet that stand meet the ground, each frame's by itself, and between two stands the shift goes from one to the
+    other. Without any, putting the lowest frame on the ground would leave the others floating by the depth of its one
+    outlier (a toe that pushes off). So a low quantile meets the ground. Frames that sink are lifted by a smooth
     envelope of how deep they are.
 
     Args:
         lowest: (T,) height of the lowest vertex in each frame, metres.
+        standing: (T,) height of the lowest foot of those that stand, metres; infinite where none does.
     """
-    level = float(np.quantile(lowest, GROUND_QUANTILE))
-    depth = np.pad(np.maximum(level - lowest, 0.0), 2 * LIFT_RADIUS, mode="edge")
-    window = 2 * LIFT_RADIUS + 1
+    stands = np.zeros(len(lowest), bool) if standing is None else np.isfinite(standing)
+    if standing is not None and stands.any():
+        frames = np.arange(len(lowest))
+        level = _smoothed(np.interp(frames, frames[stands], standing[stands]), LEVEL_RADIUS)
+    else:
+        level = np.full(len(lowest), np.quantile(lowest, GROUND_QUANTILE))
+    depth = np.pad(np.maximum(level - lowest, 0.0), LIFT_RADIUS, mode="edge")
     # Each value of the maximum over the window is at least the depth in its middle, and so is their mean.
-    deepest = np.lib.stride_tricks.sliding_window_view(depth, window).max(axis=-1)
-    kernel = np.hanning(window + 2)[1:-1]
-    lift = np.convolve(deepest, kernel / kernel.sum(), mode="valid")
-    return (lift - level).astype(np.float32)
+    deepest = np.lib.stride_tricks.sliding_window_view(depth, 2 * LIFT_RADIUS + 1).max(axis=-1)
+    return (_smoothed(deepest, LIFT_RADIUS) - level).astype(np.float32)
+
+
+def _smoothed(values: NDArray[np.floating], radius: int) -> NDArray[np.floating]:
+    """Return the means of values (T,) under a bell of `radius` frames on either side."""
+    kernel = np.hanning(2 * radius + 3)[1:-1]
+    return np.convolve(np.pad(values, radius, mode="edge"), kernel / kernel.sum(), mode="valid")
 
 
 def continuous(quaternions: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -37,7 +37,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 9
+VERSION = 10
 FILES = ("avatar.glb", "avatar.ply", *PICTURES, view_features.NAME, "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55

@@ -1,12 +1,15 @@
-"""Measure what orchestration costs: planning, carrying out and planning again, at up to a million rows.
+"""Measure what orchestration costs: planning, dispatch, carrying out and planning again, at up to a million rows.
 
-The planner, shards, manifest, store, leases, tasks and Prefect's server are the product's own; only the stages are
-simulated, by one small file each. One table goes to the screen and everything to a JSON file.
+The planner, dispatcher, shards, manifest, store, leases, tasks and Prefect's server are the product's own; only the
+stages are simulated, by one small file each, and the workers that the dispatcher hands all shards to, which end them at
+once. What a fleet needs for all rows is then projected from these figures, at a duration of the stages that is given.
+One table goes to the screen and everything to a JSON file.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -14,7 +17,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,8 @@ from .machine import machine_facts
 
 SUPPORT = Path(__file__).parents[1] / "support"
 EXAMPLES = """examples:
-  a million rows planned, three thousand of them carried out, one thousand through Prefect's server:
-      python -m tests.benchmarks.fleet --rows 1000000 --carry 3000 --prefect 1000 --out fleet.json
+  a million rows planned and dispatched, three thousand carried out, one thousand through Prefect's server:
+      python -m tests.benchmarks.fleet --rows 1000000 --dispatch --carry 3000 --prefect 1000 --out fleet.json
   whether the command works:
       python -m tests.benchmarks.fleet --rows 2000 --carry 200 --prefect 0
 """
@@ -153,31 +156,114 @@ def carrying(part: str, library: Path, run_id: str, avatars: int) -> list[Measur
     return [*meter.measures(part, done), Measure(part, "avatars", done, "")]
 
 
-def through_prefect(part: str, library: Path, run_id: str, avatars: int) -> list[Measure]:
-    """Carry out shards as flow runs with one task a stage and micro-batch, on a private server."""
-    from unittest import mock
-
-    from prefect.testing.utilities import prefect_test_harness
+def _compute_simulated() -> Callable[..., dict[str, Any]]:
     from simulated_stages import SimulatedStages
 
-    from flows.run_plan import read_run
     from tasks.work import Avatar, Place, StageWork
 
     stages = SimulatedStages()
 
     def compute(work: StageWork, place: Place, owner: Avatar) -> dict[str, Any]:
-        return stages(work.stage, [(work, owner)], place)[0]["ref"]
+        return stages(work.stage, [(work, owner)], place)[0]["ref"]  # type: ignore[no-any-return]
+
+    return compute
+
+
+@contextlib.contextmanager
+def private_server() -> Iterator[Callable[[], float]]:
+    """Run a server of one's own; gives a function that returns its database's size, in MB."""
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        database = Path(PREFECT_API_DATABASE_CONNECTION_URL.value().partition("///")[2])
+        yield lambda: sum(path.stat().st_size for path in database.parent.glob(database.name + "*")) / 1e6
+
+
+def through_prefect(part: str, library: Path, run_id: str, avatars: int) -> list[Measure]:
+    """Carry out shards as flow runs with one task a stage and micro-batch, on a private server."""
+    from unittest import mock
+
+    from flows.run_plan import read_run
 
     run, done = read_run(str(library), run_id), 0
-    with prefect_test_harness(server_startup_timeout=180), mock.patch("tasks.batches.compute", compute):
+    with private_server() as megabytes, mock.patch("tasks.batches.compute", _compute_simulated()):
         from flows.shard import generate_shard
 
-        meter = Meter()
+        meter, before = Meter(), megabytes()
         for shard in reversed(range(len(run.shards))):  # those that `carrying` leaves alone
             if done >= avatars:
                 break
             done += generate_shard(run.library, run_id, shard, "cpu")["done"]
-        return [*meter.measures(part, done), Measure(part, "avatars", done, "")]
+        return [
+            *meter.measures(part, done),
+            Measure(part, "avatars", done, ""),
+            Measure(part, "server's database an avatar", 1000 * (megabytes() - before) / max(done, 1), "kB"),
+        ]
+
+
+def dispatching(part: str, library: Path, run_id: str, window: int = 64) -> list[Measure]:
+    """Hand out all shards of a run to workers that end them at once, on a private server."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStateType, FlowRunFilterTags
+    from prefect.client.schemas.filters import FlowRunFilterState as StateFilter
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Completed, Running
+
+    from flows.deployment import Fleet, register
+    from flows.dispatch import Dispatcher
+    from flows.outcome import Outcome, write_outcome
+    from flows.run_plan import read_run
+    from flows.run_progress import Pool
+
+    run = read_run(str(library), run_id)
+    with private_server() as megabytes, get_client(sync_client=True) as client:
+        register(Fleet(pool="benchmark"), client)
+        waiting = FlowRunFilter(
+            tags=FlowRunFilterTags(all_=[run_id]),
+            state=StateFilter(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        )
+        polls = 0
+
+        def work(seconds: float) -> None:
+            nonlocal polls
+            polls += 1
+            for one in client.read_flow_runs(flow_run_filter=waiting):
+                client.set_flow_run_state(one.id, Running(), force=True)
+                shard = one.parameters["shard"]
+                write_outcome(run.library, run_id, shard, Outcome(done=run.shards[shard]))
+                client.set_flow_run_state(one.id, Completed(), force=True)
+
+        meter, before = Meter(), megabytes()
+        outcome = Dispatcher(run, Pool("benchmark", window=window), client, wait=work).carry_out()
+        assert outcome.done == run.avatars, outcome
+        shards = len(run.shards)
+        return [
+            *meter.measures(part, run.avatars),
+            Measure(part, "shards", shards, ""),
+            Measure(part, "window", window, "shards"),
+            Measure(part, "polls", polls, ""),
+            Measure(part, "server's database a shard", 1000 * (megabytes() - before) / max(shards, 1), "kB"),
+        ]
+
+
+def projected(measures: Sequence[Measure], options: argparse.Namespace) -> Iterator[Measure]:
+    """Say what a fleet would need for all rows, from what was measured."""
+    found = {(one.part, one.name): one.value for one in measures}
+    each = found.get(("carry out through Prefect", "wall")) or found.get(("carry out", "wall"))
+    if each is None:
+        return
+    part = "projection"
+    count = found.get(("carry out through Prefect", "avatars")) or found[("carry out", "avatars")]
+    seconds = options.seconds + each / count
+    yield Measure(part, "stages of an avatar, assumed", options.seconds, "s")
+    yield Measure(part, "orchestration of an avatar", each / count, "s")
+    for workers in options.workers:
+        hours = (found["plan", "wall"] + options.rows * seconds / workers) / 3600
+        yield Measure(part, f"all rows by {workers} workers", hours, "h")
+    if ("carry out through Prefect", "server's database an avatar") in found:
+        size = found["carry out through Prefect", "server's database an avatar"] * options.rows / 1e6
+        yield Measure(part, "server's database", size, "GB")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -189,14 +275,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=100_000, help="rows of the catalog")
     parser.add_argument("--carry", type=int, default=2000, help="avatars carried out without Prefect")
     parser.add_argument("--prefect", type=int, default=1000, help="avatars carried out through Prefect")
+    parser.add_argument("--seconds", type=float, default=18.0, help="of all stages of an avatar, for the projection")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 16, 64, 256], help="for the projection")
+    parser.add_argument("--dispatch", action="store_true", help="hand all shards to workers that end them at once")
     parser.add_argument("--again", type=int, default=10_000, help="rows of a finished catalog that is run again")
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     options = parser.parse_args(arguments)
     sys.path.insert(0, str(SUPPORT))
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     with tempfile.TemporaryDirectory(prefix="fleet-", dir=options.folder) as name:
         found = list(_measure(Path(name), options))
+    found += projected(found, options)
     _show(found)
     if options.out is not None:
         machine, measures = machine_facts(torch.device("cpu")), [asdict(one) for one in found]
@@ -214,6 +305,8 @@ def _measure(folder: Path, options: argparse.Namespace) -> Iterator[Measure]:
         yield from _said(carrying("carry out", library, "run-2", options.carry))
     if options.prefect:
         yield from _said(through_prefect("carry out through Prefect", library, "run-2", options.prefect))
+    if options.dispatch:
+        yield from _said(dispatching("dispatch", library, "run-1"))
     if options.again:
         small, finished = folder / "small.csv", folder / "finished"
         write_catalog(small, options.again)

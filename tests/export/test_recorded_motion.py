@@ -67,6 +67,22 @@ def limbs(joints: np.ndarray) -> np.ndarray:
     return bones / np.linalg.norm(bones, axis=-1, keepdims=True)
 
 
+@pytest.mark.parametrize("name", ["ada", "bob"])
+def test_a_walk_over_a_tilted_floor_stands_on_level_ground(ada, rigs, body, name, tmp_path):
+    motion = avatar_motion(ada, "ada", "walking")
+    rise = 0.03 * (motion.pelvis[:, 2] - motion.pelvis[0, 2]).abs()
+    tilted = motion.pelvis + rise[:, None] * torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    path = tmp_path / "tilted.bvh"
+    path.write_text(bvh_text(RIGS["cmu-inches"], motion.rotations, tilted, motion.fps))
+    avatar, rig = rigs[name]
+    clip = fit_motion(path, read_motion(path), avatar, body, rig)
+    stands = find_contacts(forward_kinematics(motion.rotations, motion.pelvis, REST), REST, FPS).standing.numpy()
+    heights = sole_heights(avatar, clip)[: len(stands)][stands[: len(clip)]]
+    assert len(heights) > len(clip) / 2
+    assert heights.min() > -1e-3
+    assert heights.max() < 0.03
+
+
 @pytest.mark.parametrize("skeleton", ["cmu-inches", "mixamo-centimetres", "biped-z-up"])
 @pytest.mark.parametrize("name", ["ada", "bob"])
 def test_a_recorded_walk_stands_on_the_ground_and_tears_nothing(rigs, body, walk, name, skeleton):

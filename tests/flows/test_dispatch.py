@@ -1,6 +1,7 @@
 """Handing shards out on a real server; the test is the worker, through the server's API."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -16,7 +17,7 @@ from flows.deployment import Fleet, register
 from flows.dispatch import SHARD_ATTEMPTS, Dispatcher
 from flows.limits import ask_to_stop
 from flows.outcome import Outcome, write_outcome
-from flows.run_plan import RunPlan, shard_lease
+from flows.run_plan import RunPlan, dispatch_lease, shard_lease
 from flows.run_progress import Pool
 
 POOL = "dispatched"
@@ -140,6 +141,36 @@ def test_a_shard_that_has_its_outcome_is_no_longer_watched(client: SyncPrefectCl
         outcome = Dispatcher(run, Pool(POOL), client, wait=wait).carry_out()
     assert outcome.done == 1
     assert [one.state_name for one in worker.runs()] == ["Completed"]
+
+
+def test_a_shard_whose_flow_run_is_deleted_is_submitted_again(client: SyncPrefectClient, library: str) -> None:
+    run = plan(library, "deleted", 2)
+    worker = Worker(client, run, lambda _: Completed())
+    deleted: list[FlowRun] = []
+
+    def wait(seconds: float) -> None:
+        if not deleted:
+            deleted.append(next(one for one in worker.runs() if one.parameters["shard"] == 1))
+            client.delete_flow_run(deleted[0].id)
+        worker(seconds)
+
+    outcome = Dispatcher(run, Pool(POOL), client, wait=wait).carry_out()
+    assert outcome.done == 2
+    assert deleted[0].id not in [one.id for one in worker.runs()]
+
+
+def test_what_a_dead_dispatcher_left_in_the_queue_is_cancelled(client: SyncPrefectClient, tmp_path: Path) -> None:
+    library = str(tmp_path / "library")
+    runs = [plan(library, name, 2) for name in ("dead", "alive", "new")]
+    for run in runs[:2]:
+        Dispatcher(run, Pool(POOL), client)._submit(0, 1)
+    elsewhere = plan(str(tmp_path / "elsewhere"), "other", 1)
+    Dispatcher(elsewhere, Pool(POOL), client)._submit(0, 1)
+    with LeaseStore(library, owner="another dispatcher") as leases:
+        assert leases.acquire(dispatch_lease("alive")) is not None
+        carry_out(client, runs[2], lambda _: Completed())
+    states = [Worker(client, run, lambda _: Completed()).runs()[0].state_name for run in (*runs, elsewhere)]
+    assert states == ["Cancelled", "Scheduled", "Completed", "Scheduled"]
 
 
 def test_a_shard_that_somebody_cancels_is_not_submitted_again(client: SyncPrefectClient, library: str) -> None:

@@ -15,7 +15,7 @@ from flows.orchestrator import OrchestratorError, PrivateServer, check_reachable
 PREFECT_VARIABLES = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
 
 RUN = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from flows import orchestrator
 from flows.cli.logs import log_to_file, quiet_prefect
@@ -34,6 +34,18 @@ def run():
 print(run(), flush=True)
 if sys.argv[2] == "wait":
     sys.stdin.read()
+if sys.argv[2] == "again":
+    sys.stdin.readline()
+    while True:
+        try:
+            orchestrator.check_reachable(server.api_url)
+            break
+        except orchestrator.OrchestratorError:
+            time.sleep(0.2)
+    print(run(), flush=True)
+    from prefect.client.orchestration import get_client
+    with get_client(sync_client=True) as client:
+        print(len(client.read_flow_runs()))
 """
 
 
@@ -86,6 +98,23 @@ def test_the_server_of_a_killed_run_goes_too(tmp_path: Path) -> None:
     assert httpx.get(f"{url}/health", timeout=10).status_code == 200
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
+    assert wait_until_gone(url)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_is_started_again_with_what_it_knew(tmp_path: Path) -> None:
+    process = start(tmp_path, "again")
+    assert process.stdout is not None
+    assert process.stdin is not None
+    url, first = process.stdout.readline().strip(), process.stdout.readline().strip()
+    server = int(subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "prefect_server.py"], text=True))
+    os.kill(server, signal.SIGKILL)
+    process.stdin.write("\n")
+    process.stdin.flush()
+    out, err = process.communicate(timeout=240)
+    assert (first, out.splitlines()[0]) == ("Failed", "Failed"), err
+    assert int(out.splitlines()[1]) >= 2, "the runs before it was killed are no longer known"
+    assert "is started again" in (tmp_path / "run.log").read_text()
     assert wait_until_gone(url)
 
 

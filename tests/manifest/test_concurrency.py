@@ -2,12 +2,13 @@
 
 import errno
 import resource
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from avatar_core.errors import ManifestError
-from avatar_core.manifest import ManifestWriter, compact, compaction, read_latest, read_states
+from avatar_core.manifest import ManifestWriter, compact, compaction, listing, read_latest, read_states
 from avatar_core.manifest import files as manifest_files
 from avatar_core.manifest import view as manifest_view
 from avatar_core.manifest import writer as manifest_writer
@@ -55,7 +56,7 @@ def clock(ahead):
     return WrongClock
 
 
-@pytest.mark.parametrize("moment", ["read_content", "files"])
+@pytest.mark.parametrize("moment", ["read_content", "list_files"])
 def test_a_reader_misses_nothing_when_a_compaction_ends_while_it_lists(
     library, record, write, meanwhile, monkeypatch, ids, moment
 ):
@@ -69,9 +70,33 @@ def test_a_reader_misses_nothing_when_a_compaction_ends_while_it_lists(
             patch.setattr(Location, "remove", lambda at, name: None if name.startswith("snap") else remove(at, name))
             assert compact(library, grace_seconds=0).deleted_files > 0
 
-    meanwhile(manifest_view if moment == "read_content" else Location, moment, compact_but_keep_snapshots)
+    meanwhile(manifest_view, moment, compact_but_keep_snapshots)
     assert read_latest(library).num_rows == 2
     assert ids(library) == ["a", "b"]
+
+
+@pytest.mark.parametrize("reading", [1, 2])
+def test_a_reader_that_sees_a_record_sees_the_writer_s_earlier_ones(tmp_path, record, write, monkeypatch, ids, reading):
+    """A folder is not read in one: a file may appear behind the place that reading has come to, and another before."""
+    library = str(tmp_path)
+    write(library, record("a"))
+    read, calls = listing._dated, []
+
+    def read_while_a_writer_writes(folder):
+        calls.append(folder)
+        found = read(folder)
+        if len(calls) == reading:
+            write(library, record("b"))
+            before = read(folder)
+            time.sleep(2 * listing.SETTLE_SECONDS)
+            write(library, record("c"))
+            found |= {name: date for name, date in read(folder).items() if name not in before}
+        return found
+
+    monkeypatch.setattr(listing, "_dated", read_while_a_writer_writes)
+    seen = read_latest(library)["avatar_id"].to_pylist()
+    assert sorted(seen) == {1: ["a", "b", "c"], 2: ["a"]}[reading]
+    assert ids(library) == ["a", "b", "c"]
 
 
 def test_a_reader_starts_over_when_its_files_are_deleted(library, record, write, meanwhile):

@@ -149,6 +149,20 @@ def test_a_jump_stays_a_jump():
     assert shifted.max() == pytest.approx(0.3, abs=0.01)
 
 
+def test_standing_feet_meet_the_ground_wherever_the_motion_drifts():
+    drift = np.linspace(0, 0.08, 90)
+    standing = np.where(np.arange(90) % 30 < 20, drift, np.inf)
+    shifted = drift + ground_shift(drift, standing)
+    np.testing.assert_allclose(shifted[:80], 0, atol=0.006)  # after the last stand nobody knows
+    assert shifted.min() >= -1e-6
+
+
+def test_a_jump_between_two_stands_stays_a_jump():
+    lowest = np.concatenate([np.zeros(20), 0.3 * np.sin(np.linspace(0, np.pi, 20)), np.zeros(20)])
+    shifted = lowest + ground_shift(lowest, np.where(lowest < 1e-9, lowest, np.inf))
+    assert shifted.max() == pytest.approx(0.3, abs=0.01)
+
+
 def test_continuity_flips_only_signs():
     random = np.random.default_rng(0).normal(size=(30, 22, 4))
     smooth = continuous(random)

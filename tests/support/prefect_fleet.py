@@ -94,8 +94,17 @@ class PrefectFleet:
     def start_server(self) -> None:
         """Make the database, start the server on it and wait until that answers."""
         _sql(f"CREATE DATABASE {self.database}")
+        self._serve()
+
+    def restart_server(self) -> None:
+        """Kill the server and start it again on the database that it had."""
+        self.server.kill()
+        self.server.wait()
+        self._serve()
+
+    def _serve(self) -> None:
         url = f"postgresql+asyncpg://{POSTGRES['user']}@{POSTGRES['host']}:{POSTGRES['port']}/{self.database}"
-        server = self._start(
+        self.server = self._start(
             *("server", "start", "--host", "127.0.0.1", "--port", str(self._port)),
             log="server",
             PREFECT_API_DATABASE_CONNECTION_URL=url,
@@ -103,7 +112,7 @@ class PrefectFleet:
         )
 
         def answers() -> bool:
-            assert server.poll() is None, (self.folder / "server.log").read_text()
+            assert self.server.poll() is None, (self.folder / "server.log").read_text()
             with contextlib.suppress(httpx.TransportError):
                 return httpx.get(f"{self.api_url}/health", timeout=5).is_success
             return False
@@ -155,7 +164,8 @@ class PrefectFleet:
     def kill(self, *pids: int) -> None:
         """Kill processes of this fleet, in order, without a chance to tell anybody."""
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # its parent's end was its own
+                os.kill(pid, signal.SIGKILL)
             self.workers.pop(pid, None)
 
     def stop(self) -> None:
