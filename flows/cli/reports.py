@@ -113,7 +113,7 @@ def _summary(found: "LibraryReport") -> list[str]:
 
 @friendly
 def licences(
-    avatar_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Of one avatar. Default: all.")] = None,
+    avatar_id: Annotated[str | None, typer.Argument(metavar="ID", help="Of one avatar. Default: all.")] = None,
     library: LibraryOption = "library",
     as_json: JsonOption = False,
 ) -> None:
