@@ -179,7 +179,8 @@ def state_counts(states: pa.Table) -> dict[str, int]:
 
 def review_counts(states: pa.Table) -> dict[str, int]:
     """Return how many avatars have each review, from a table of `avatar_states`; those without one are left out."""
-    return {item["values"]: item["counts"] for item in pc.value_counts(states["review"].drop_null()).to_pylist()}
+    counted = pc.value_counts(states["review"].drop_null()).to_pylist()
+    return {item["values"]: item["counts"] for item in sorted(counted, key=lambda item: item["values"])}
 
 
 def _stages_only(latest: pa.Table) -> pa.Table:
