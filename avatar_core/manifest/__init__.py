@@ -8,7 +8,7 @@ from avatar_core.manifest.overview import Summary, read_states, read_summary
 from avatar_core.manifest.reader import read_history, read_latest
 from avatar_core.manifest.records import ManifestRecord
 from avatar_core.manifest.references import References, references
-from avatar_core.manifest.schema import REVIEWS, SCHEMA, SCHEMA_VERSION, STAGES, STATUSES
+from avatar_core.manifest.schema import REVIEWS, SCHEMA, SCHEMA_VERSION, STAGES, STATUSES, WITHDRAWN
 from avatar_core.manifest.states import (
     STATE_COLUMNS,
     avatar_states,
@@ -25,6 +25,7 @@ __all__ = [
     "STAGES",
     "STATE_COLUMNS",
     "STATUSES",
+    "WITHDRAWN",
     "Compaction",
     "ManifestRecord",
     "ManifestWriter",
