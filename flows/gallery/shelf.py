@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from avatar_core.manifest import StatesFollower
 from avatar_core.storage import Location, open_location
@@ -9,6 +10,8 @@ from flows.gallery.search import COLUMNS, Index
 
 REFRESH_SECONDS = 2.0
 """How often, at most, it is looked whether the manifest has changed."""
+PATIENCE_SECONDS = 0.3
+"""How long a page waits for that; then it shows what was known before."""
 
 
 class Shelf:
@@ -19,19 +22,36 @@ class Shelf:
         self.library = library
         self.location: Location = open_location(library)
         self._follower = StatesFollower(library, COLUMNS)
-        self._index = Index(self._follower.table)
-        self._looked: float | None = None
+        self._index: Index | None = None
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="manifest")
+        self._reading: Future[Index] | None = None
+        self._begun = 0.0
         self._lock = threading.Lock()
 
     def index(self, *, fresh: bool = False) -> Index:
-        """Return the index as of at most REFRESH_SECONDS ago, or as of now.
+        """Return the index as of now, or as of before where there is one and reading takes long.
 
-        Raises ManifestError for a manifest that cannot be read.
+        `fresh` waits however long it takes, so that everything counts that was written before. Raises ManifestError
+        for a manifest that cannot be read.
         """
+        known = self._index
+        reading = self._newest_reading(fresh)
+        if known is not None and not fresh and not wait([reading], PATIENCE_SECONDS).done:
+            return known
+        return reading.result()
+
+    def _newest_reading(self, fresh: bool) -> "Future[Index]":
+        """Return the reading that began last, a new one where that is too long ago, or failed."""
         with self._lock:
             now = time.monotonic()
-            if fresh or self._looked is None or now - self._looked >= REFRESH_SECONDS:
-                if self._follower.refresh():
-                    self._index = Index(self._follower.table)
-                self._looked = time.monotonic()
-            return self._index
+            last = self._reading
+            due = last is None or (last.done() and (now - self._begun >= REFRESH_SECONDS or last.exception()))
+            if last is None or due or fresh:
+                last = self._reading = self._reader.submit(self._read)
+                self._begun = now
+            return last
+
+    def _read(self) -> Index:
+        if self._follower.refresh() or self._index is None:
+            self._index = Index(self._follower.table)
+        return self._index

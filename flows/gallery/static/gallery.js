@@ -61,7 +61,7 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
     send(form.closest("[data-avatar]"), event.submitter.value);
   } else if (form.method === "get") {
-    for (const field of form.elements) if (!field.value) field.disabled = true; // keeps the address short
+    for (const field of form.elements) field.disabled = field.value === (field.dataset.default || ""); // a short address
   }
 });
 

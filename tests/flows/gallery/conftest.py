@@ -30,6 +30,7 @@ def cache(tmp_path: Path) -> Path:
 def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., TestClient]:
     """Opens the gallery of a library in a browser, which looks at the manifest with each request."""
     monkeypatch.setattr("flows.gallery.shelf.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("flows.gallery.shelf.PATIENCE_SECONDS", 600.0)
 
     def opened(library: object, host: str = "127.0.0.1", token: str = "", url: str = HOME) -> TestClient:
         app = create_app(str(library), Access(host, 8765, token), cache)
