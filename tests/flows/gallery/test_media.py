@@ -11,10 +11,12 @@ from avatar_core.storage import open_location
 from flows.gallery.media import Media, MissingFileError
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def gallery(request, visit, library: Path, upload):
-    place = str(library) if request.param == "local" else upload(f"memory://{uuid.uuid4().hex}/library")
-    return visit(place)
+    if request.param == "local":
+        return visit(library)
+    memory = f"memory://{uuid.uuid4().hex}/library"
+    return visit(upload(memory if request.param == "memory" else request.getfixturevalue("s3_library")))
 
 
 def test_files_come_as_what_they_are(gallery) -> None:
@@ -22,6 +24,16 @@ def test_files_come_as_what_they_are(gallery) -> None:
     assert (film.content, film.headers["content-type"], film.headers["accept-ranges"]) == (FILM, "video/mp4", "bytes")
     model = gallery.get("/media/ada/avatar.glb")
     assert (model.content, model.headers["content-type"]) == (b"glTF", "model/gltf-binary")
+
+
+def test_pages_and_thumbnails_come_from_anywhere(gallery) -> None:
+    assert 'data-avatar="ada"' in gallery.get("/?q=red").text
+    assert "1.72 m" in gallery.get("/avatars/ada").text
+    assert gallery.get("/thumbnails/ada").headers["content-type"] == "image/webp"
+    assert gallery.get("/thumbnails/ben").status_code == 404
+    data = {"status": "approved", "key": "key-of-ada"}
+    assert gallery.post("/avatars/ada/review", data=data).status_code == 303
+    assert 'data-review="approved"' in gallery.get("/avatars/ada").text
 
 
 @pytest.mark.parametrize(
