@@ -10,7 +10,6 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 
 from avatar_core.errors import AvatarError, CatalogError, ConfigError
 from avatar_core.manifest import REVIEWS, WITHDRAWN
-from flows.delivery import delivered_uri
 from flows.gallery.media import MissingFileError, content_type
 from flows.gallery.pages import gallery_of, known_avatar
 from flows.gallery.rendering import REVIEW_WORDS
@@ -19,6 +18,8 @@ from flows.gallery.thumbnails import ThumbnailError
 
 MAX_FORM = 4096
 """Bytes of the longest form that is read."""
+MAX_PREVIEW = 64 * 2**20
+"""Bytes of the largest preview that is opened."""
 _KEEP = "private, max-age=31536000, immutable"
 """For addresses that change with what they stand for."""
 NO_PICTURE = (
@@ -39,12 +40,14 @@ def static_file(request: Request) -> Response:
 def thumbnail(request: Request) -> Response:
     """Answer with an avatar's thumbnail, or a picture that says that there is none."""
     gallery, avatar_id = gallery_of(request), request.path_params["avatar_id"]
-    avatar = known_avatar(gallery.shelf.index(), avatar_id)
+    key = known_avatar(gallery.shelf.index(), avatar_id)["key"]
     try:
-        gallery.media.path(avatar_id, "preview.png")
-        preview = f"{delivered_uri(avatar_id)}/preview.png"
-        picture = gallery.thumbnails.get(preview, avatar["key"] or f"{gallery.shelf.location.modified(preview)}")
-    except (MissingFileError, FileNotFoundError, ThumbnailError):
+        if key is None:
+            raise MissingFileError(f"{avatar_id} has no result yet.")
+        picture = gallery.thumbnails.get(
+            avatar_id, key, lambda: gallery.media.read(avatar_id, "preview.png", MAX_PREVIEW)
+        )
+    except (MissingFileError, ThumbnailError):
         return Response(NO_PICTURE, 404, media_type="image/svg+xml")
     return Response(picture, media_type="image/webp", headers={"Cache-Control": _lasting(request)})
 

@@ -51,11 +51,22 @@ class Media:
         """
         if name not in FILES or not is_folder_name(avatar_id):
             raise MissingFileError(f"Avatars have no file {name!r}.")
-        relative = f"{delivered_uri(avatar_id)}/{name}"
+        relative = _relative(avatar_id, name)
         try:
             return self._local(relative) if self._library.is_local else self._fetched(relative)
         except (FileNotFoundError, NotADirectoryError):
             raise MissingFileError(f"{avatar_id} has no {name}.") from None
+
+    def read(self, avatar_id: str, name: str, limit: int) -> bytes:
+        """Return a file of at most `limit` bytes; raises MissingFileError as `path` does, and for more."""
+        if self._library.is_local:
+            path = self.path(avatar_id, name)
+            size = path.stat().st_size
+        else:
+            size = self.files(avatar_id).get(name, -1)
+        if not 0 <= size <= limit:
+            raise MissingFileError(f"{avatar_id} has no {name} of at most {limit:,} bytes.")
+        return path.read_bytes() if self._library.is_local else self._library.read(_relative(avatar_id, name))
 
     def _local(self, relative: str) -> Path:
         path = self._library.path(relative).resolve(strict=True)
@@ -74,6 +85,10 @@ class Media:
             digest, lambda temporary: self._library.download(relative, temporary / name)
         )
         return folder / name
+
+
+def _relative(avatar_id: str, name: str) -> str:
+    return f"{delivered_uri(avatar_id)}/{name}"
 
 
 def is_folder_name(avatar_id: str) -> bool:

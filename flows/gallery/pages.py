@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 from avatar_core.errors import ConfigError
 from avatar_core.manifest import REVIEWS
 from flows.gallery.access import Access
-from flows.gallery.facts import Facts, read_facts
+from flows.gallery.facts import MAX_BYTES, Facts, read_facts
 from flows.gallery.lineage import read_lineage
 from flows.gallery.media import Media, MissingFileError
 from flows.gallery.rendering import Renderer
@@ -140,6 +140,6 @@ def _neighbours(index: Index, query: Query, avatar_id: str) -> tuple[str | None,
 
 def _facts(gallery: Gallery, avatar_id: str) -> Facts | None:
     try:
-        return read_facts(gallery.media.path(avatar_id, "report.json").read_bytes())
-    except (MissingFileError, OSError):
+        return read_facts(gallery.media.read(avatar_id, "report.json", MAX_BYTES))
+    except MissingFileError:
         return None

@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -11,11 +12,11 @@ from avatar_core.errors import AvatarError
 from avatar_core.export.sheet import BORDER, GAP, PAPER
 from avatar_core.storage import Location, cache_root, write_atomic
 
+logger = logging.getLogger(__name__)
+
 WIDTH = 320
 """Greatest width of a thumbnail, pixels."""
 QUALITY = 84
-MAX_BYTES = 64 * 2**20
-"""No preview is larger; what is, is not opened."""
 BUDGET = 2**30
 """Bytes that the thumbnails of all libraries may take, looked after when a gallery starts."""
 
@@ -29,55 +30,63 @@ class Thumbnails:
 
     def __init__(self, library: Location, folder: Path | None = None) -> None:
         """Keep thumbnails in `folder`; default: the cache of this machine."""
-        self._library = library
+        self._library = str(library.path().resolve()) if library.is_local else library.url
         self.folder = folder or cache_root() / "gallery" / "thumbnails"
 
-    def get(self, preview: str, version: str) -> bytes:
-        """Return the thumbnail (WebP) of a preview, a path in the library whose content `version` tells apart.
+    def get(self, avatar_id: str, key: str, read: Callable[[], bytes]) -> bytes:
+        """Return the thumbnail (WebP) of the result with `key`, made of the preview that `read` returns where it is
+        not kept yet.
 
-        Raises FileNotFoundError where there is no preview, ThumbnailError for one that is no picture.
+        Raises ThumbnailError for a preview that is no picture, and what `read` raises.
         """
-        place = self._place(preview, version)
+        place = self._place(avatar_id, key)
         try:
             return place.read_bytes()
         except FileNotFoundError:
-            content = self._made(preview)
-        write_atomic(place, content)
+            content = _thumbnail(read(), avatar_id)
+        try:
+            write_atomic(place, content)
+        except OSError as error:
+            logger.warning("%s cannot be written, so that thumbnails are made each time: %s", self.folder, error)
         return content
 
     def prune(self, budget: int = BUDGET) -> int:
         """Delete the oldest thumbnails beyond a budget of bytes; return how many."""
-        found = sorted((path.stat().st_mtime, path) for path in self.folder.glob("*/*.webp"))
-        excess = sum(path.stat().st_size for _, path in found) - budget
+        found = sorted(self._kept())
+        excess = sum(size for _, size, _ in found) - budget
         deleted = 0
-        for _, path in found:
+        for _, size, path in found:
             if excess <= 0:
                 break
-            excess -= path.stat().st_size
-            path.unlink()
+            path.unlink(missing_ok=True)
+            excess -= size
             deleted += 1
         return deleted
 
-    def _place(self, preview: str, version: str) -> Path:
-        library = str(self._library.path().resolve()) if self._library.is_local else self._library.url
-        digest = hashlib.sha256("\n".join([library, preview, version, str(WIDTH)]).encode()).hexdigest()
+    def _kept(self) -> Iterator[tuple[float, int, Path]]:
+        """Yield when each thumbnail was made, its bytes and its path; another gallery may be at it, too."""
+        for path in self.folder.glob("*/*.webp"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            yield status.st_mtime, status.st_size, path
+
+    def _place(self, avatar_id: str, key: str) -> Path:
+        digest = hashlib.sha256("\n".join([self._library, avatar_id, key, str(WIDTH)]).encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest}.webp"
 
-    def _made(self, preview: str) -> bytes:
-        size = self._library.size(preview)
-        if size is None:
-            raise FileNotFoundError(preview)
-        if size > MAX_BYTES:
-            raise ThumbnailError(f"{preview} has {size} bytes, which no preview has.")
-        try:
-            with Image.open(io.BytesIO(self._library.read(preview)), formats=["PNG"]) as sheet:
-                picture = front_view(sheet.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ThumbnailError(f"{preview} is no picture: {error}. Make the avatar's export again.") from error
-        picture.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
-        sink = io.BytesIO()
-        picture.save(sink, "WEBP", quality=QUALITY)
-        return sink.getvalue()
+
+def _thumbnail(preview: bytes, avatar_id: str) -> bytes:
+    try:
+        with Image.open(io.BytesIO(preview), formats=["PNG"]) as sheet:
+            picture = front_view(sheet.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ThumbnailError(f"The preview of {avatar_id} is no picture: {error}. Make its export again.") from error
+    picture.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
+    sink = io.BytesIO()
+    picture.save(sink, "WEBP", quality=QUALITY)
+    return sink.getvalue()
 
 
 def front_view(sheet: Image.Image) -> Image.Image:

@@ -117,3 +117,12 @@ def test_an_avatar_that_the_manifest_does_not_know_has_no_files(browser, library
 def test_addresses_with_a_version_may_be_kept(browser) -> None:
     assert "immutable" in browser.get("/media/ada/avatar.glb?v=key").headers["cache-control"]
     assert browser.get("/media/ada/avatar.glb").headers["cache-control"] == "no-cache"
+
+
+def test_a_file_beyond_its_limit_is_not_read(library: Path, cache: Path, upload) -> None:
+    for place in (str(library), upload(f"memory://{uuid.uuid4().hex}/library")):
+        media = Media(open_location(place), cache)
+        assert media.read("ada", "avatar.glb", 4) == b"glTF"
+        for avatar_id, name, limit in (("ada", "avatar.glb", 3), ("ada", "motion.mp4", 99), ("..", "avatar.glb", 99)):
+            with pytest.raises(MissingFileError):
+                media.read(avatar_id, name, limit)

@@ -6,9 +6,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import flows.gallery
 from avatar_core.errors import ConfigError
+from flows.cli.app import app
 from flows.gallery.access import Access
 from flows.gallery.rendering import THREE, load_static
 from flows.gallery.serving import address, listen
@@ -75,3 +77,17 @@ def test_the_printed_address_can_be_opened() -> None:
     assert address(Access("10.0.0.1", 80, token)) == "http://10.0.0.1:80/?token=correct%20horse%20%26%20battery"
     assert address(Access("0.0.0.0", 80)).startswith("http://")
     assert "0.0.0.0" not in address(Access("0.0.0.0", 80))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--library", "no-such-library"], "There is no library"),
+        (["--token", "short"], "--token"),
+        (["--listen", "192.0.2.1", "--port", "0"], "192.0.2.1"),
+    ],
+)
+def test_mistakes_in_the_command_are_named_first(tmp_path: Path, arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["gallery", "--library", str(tmp_path), *arguments])
+    assert result.exit_code == 2
+    assert said in result.stderr

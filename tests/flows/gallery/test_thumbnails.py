@@ -16,9 +16,19 @@ from flows.gallery.thumbnails import WIDTH, ThumbnailError, Thumbnails, front_vi
 PREVIEW = "avatars/ada/preview.png"
 
 
+class Shop:
+    """Makes thumbnails of ada's preview."""
+
+    def __init__(self, library: Path, thumbnails: Thumbnails) -> None:
+        self.preview, self.thumbnails, self.folder = library / PREVIEW, thumbnails, thumbnails.folder
+
+    def get(self, key: str) -> bytes:
+        return self.thumbnails.get("ada", key, self.preview.read_bytes)
+
+
 @pytest.fixture
-def thumbnails(library: Path, cache: Path) -> Thumbnails:
-    return Thumbnails(open_location(library), cache)
+def shop(library: Path, cache: Path) -> Shop:
+    return Shop(library, Thumbnails(open_location(library), cache))
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -38,38 +48,40 @@ def test_any_other_picture_is_shown_whole(size: tuple[int, int]) -> None:
     assert front_view(picture) is picture
 
 
-def test_a_thumbnail_is_made_once_and_the_library_stays_as_it_is(thumbnails: Thumbnails, library: Path) -> None:
+def test_a_thumbnail_is_made_once_and_the_library_stays_as_it_is(shop: Shop, library: Path) -> None:
     before = files(library)
-    content = thumbnails.get(PREVIEW, "key")
+    content = shop.get("key")
     with Image.open(io.BytesIO(content)) as picture:
         assert (picture.format, picture.size) == ("WEBP", PANEL[::-1])
         red, green, blue = picture.convert("RGB").getpixel((30, 40))
     assert red > 150 > 80 > max(green, blue)
     assert files(library) == before
-    kept = files(thumbnails.folder)
+    kept = files(shop.folder)
     assert len(kept) == 1
-    assert thumbnails.get(PREVIEW, "key") == content
-    assert files(thumbnails.folder) == kept
+    assert shop.get("key") == content
+    assert files(shop.folder) == kept
 
 
-def test_large_previews_are_made_small(thumbnails: Thumbnails, library: Path) -> None:
+def test_large_previews_are_made_small(shop: Shop, library: Path) -> None:
     Image.new("RGB", (3000, 1500)).save(library / PREVIEW)
-    with Image.open(io.BytesIO(thumbnails.get(PREVIEW, "key"))) as picture:
+    with Image.open(io.BytesIO(shop.get("key"))) as picture:
         assert picture.size == (WIDTH, WIDTH // 2)
 
 
-def test_another_version_has_another_thumbnail(thumbnails: Thumbnails, library: Path) -> None:
-    first = thumbnails.get(PREVIEW, "one")
+def test_another_version_has_another_thumbnail(shop: Shop, library: Path) -> None:
+    first = shop.get("one")
     preview(library / PREVIEW, (30, 30, 200))
-    assert thumbnails.get(PREVIEW, "one") == first
-    assert thumbnails.get(PREVIEW, "two") != first
+    assert shop.get("one") == first
+    assert shop.get("two") != first
 
 
 def test_libraries_do_not_share_thumbnails(library: Path, cache: Path, upload) -> None:
-    elsewhere = upload(f"memory://{uuid.uuid4().hex}/library")
-    preview(library / PREVIEW, (30, 30, 200))
-    here, there = (Thumbnails(open_location(place), cache).get(PREVIEW, "key") for place in (library, elsewhere))
-    assert here != there
+    places = (library, upload(f"memory://{uuid.uuid4().hex}/library"))
+    made = []
+    for place, shade in zip(places, (30, 200)):
+        preview(library / PREVIEW, (shade, 30, 30))
+        made.append(Shop(library, Thumbnails(open_location(place), cache)).get("key"))
+    assert made[0] != made[1]
 
 
 def bomb() -> bytes:
@@ -88,10 +100,10 @@ def bomb() -> bytes:
     "content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, b"GIF89a" + b"\0" * 20, bomb()],
     ids=["empty", "text", "broken", "another kind", "bomb"],
 )  # fmt: skip
-def test_what_is_no_preview_is_named(thumbnails: Thumbnails, library: Path, content: bytes) -> None:
+def test_what_is_no_preview_is_named(shop: Shop, library: Path, content: bytes) -> None:
     (library / PREVIEW).write_bytes(content)
-    with pytest.raises(ThumbnailError, match=PREVIEW):
-        thumbnails.get(PREVIEW, "key")
+    with pytest.raises(ThumbnailError, match="preview of ada"):
+        shop.get("key")
 
 
 def test_a_preview_that_cannot_be_shown_leaves_a_placeholder(browser, library: Path) -> None:
@@ -105,12 +117,12 @@ def test_a_preview_that_cannot_be_shown_leaves_a_placeholder(browser, library: P
         assert (answer.status_code, answer.headers["content-type"]) == (404, "image/svg+xml")
 
 
-def test_the_oldest_thumbnails_go_when_there_are_too_many(thumbnails: Thumbnails) -> None:
-    content = [thumbnails.get(PREVIEW, version) for version in "abc"]
-    places = sorted(thumbnails.folder.glob("*/*.webp"))
+def test_the_oldest_thumbnails_go_when_there_are_too_many(shop: Shop) -> None:
+    content = [shop.get(version) for version in "abc"]
+    places = sorted(shop.folder.glob("*/*.webp"))
     for age, place in enumerate(places):
         os.utime(place, (age, age))
     size = len(content[0])
-    assert thumbnails.prune(3 * size) == 0
-    assert thumbnails.prune(2 * size) == 1
-    assert sorted(thumbnails.folder.glob("*/*.webp")) == places[1:]
+    assert shop.thumbnails.prune(3 * size) == 0
+    assert shop.thumbnails.prune(2 * size) == 1
+    assert sorted(shop.folder.glob("*/*.webp")) == places[1:]
