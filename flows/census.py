@@ -56,6 +56,8 @@ class Census:
     taken_at: datetime
     counts: Mapping[str, int]
     """Avatars by state: done, failed, running or unfinished, accepted; and rejected rows."""
+    reviews: Mapping[str, int]
+    """Avatars by what reviewers said of their present results; those without a review are left out."""
     quarantined: int
     """How many of the failed ones were given up: `avatars retry` tries them again."""
     failures: tuple[Reason, ...]
@@ -142,6 +144,7 @@ def take_census(library: str, now: datetime | None = None, previous: Census | No
     return Census(
         taken_at=now,
         counts={**_counts(summary.states, going), "rejected": summary.rejected.num_rows},
+        reviews=summary.reviews,
         quarantined=quarantined,
         failures=_reasons(library, failed),
         last_failure=last_failure,

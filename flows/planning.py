@@ -197,7 +197,7 @@ class History:
         self._library = library
         self._run = run
         self._exports: dict[str, str] | None = None
-        columns = ("avatar_id", "key", "status", "catalog", "run_id")
+        columns = ("avatar_id", "stage", "key", "status", "catalog", "run_id")
         self._catalog = read_latest(library, columns=columns, stages=(CATALOG_STAGE,))
         self._given_up = {} if run.retry else _given_up(library, run.max_attempts)
 

@@ -1,5 +1,6 @@
 """What tests of several packages share."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,3 +27,45 @@ def tiny_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_avatars import make_library
 
     return make_library(tmp_path_factory.mktemp("tiny") / "library")
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The address of a running S3 service: moto's, over real HTTP on this machine."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_environment(
+    s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The usual variables point to the service; the user's own files are out of reach."""
+    nowhere = tmp_path_factory.getbasetemp() / "nowhere"
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "tester",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_CONFIG_FILE": str(nowhere),
+        "AWS_SHARED_CREDENTIALS_FILE": str(nowhere),
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+
+
+@pytest.fixture
+def s3_library(s3_environment: None) -> str:
+    """The URL of an empty library in a bucket of its own."""
+    import s3fs
+
+    bucket = f"library-{uuid.uuid4().hex}"
+    s3fs.S3FileSystem().mkdir(bucket)
+    return f"s3://{bucket}/avatars"

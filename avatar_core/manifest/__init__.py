@@ -3,11 +3,12 @@
 from avatar_core.manifest.attempts import attempts
 from avatar_core.manifest.compaction import Compaction, compact
 from avatar_core.manifest.costs import cost, read_costs, roll_up
+from avatar_core.manifest.following import StatesFollower
 from avatar_core.manifest.overview import Summary, read_states, read_summary
 from avatar_core.manifest.reader import read_history, read_latest
 from avatar_core.manifest.records import ManifestRecord
 from avatar_core.manifest.references import References, references
-from avatar_core.manifest.schema import SCHEMA, SCHEMA_VERSION, STAGES, STATUSES
+from avatar_core.manifest.schema import REVIEWS, SCHEMA, SCHEMA_VERSION, STAGES, STATUSES, WITHDRAWN
 from avatar_core.manifest.states import (
     STATE_COLUMNS,
     avatar_states,
@@ -18,15 +19,18 @@ from avatar_core.manifest.states import (
 from avatar_core.manifest.writer import ManifestWriter
 
 __all__ = [
+    "REVIEWS",
     "SCHEMA",
     "SCHEMA_VERSION",
     "STAGES",
     "STATE_COLUMNS",
     "STATUSES",
+    "WITHDRAWN",
     "Compaction",
     "ManifestRecord",
     "ManifestWriter",
     "References",
+    "StatesFollower",
     "Summary",
     "attempts",
     "avatar_states",

@@ -21,7 +21,7 @@ from avatar_core.manifest.layout import (
 from avatar_core.manifest.pieces import ROWS_PER_PIECE, Piece, group_starts, pieces, read_piece
 from avatar_core.manifest.pointer import Current, Slice, exclusive, publish, read_content, read_current
 from avatar_core.manifest.schema import SCHEMA
-from avatar_core.manifest.states import STATES_SCHEMA, avatar_states, stage_totals
+from avatar_core.manifest.states import STATES_SCHEMA, STATES_VERSION, avatar_states, stage_totals
 from avatar_core.manifest.view import View, open_view
 from avatar_core.storage.location import Location
 from avatar_core.storage.paths import remove_stale
@@ -108,7 +108,8 @@ def _merge(view: View, rows_per_file: int) -> tuple[int, int]:
 
 def _merged_slices(view: View, rows_per_file: int, written: list[str]) -> Iterator[Slice]:
     for piece in pieces(view, rows_per_file):
-        if piece.loose_rows == 0 and piece.within is not None:
+        up_to_date = piece.within is not None and piece.within.states_version == STATES_VERSION
+        if piece.loose_rows == 0 and piece.within is not None and up_to_date:
             yield piece.within
         else:
             yield from _written_slices(view, piece, rows_per_file, written)
@@ -132,7 +133,7 @@ def _written_slices(view: View, piece: Piece, rows_per_file: int, written: list[
         write_table(view.folder, snapshot, rows)
         write_table(view.folder, states, avatar_states(latest), STATES_SCHEMA)
         lower = piece.lower if first == 0 else ids[first].as_py()
-        yield Slice(lower, snapshot, states, rows.num_rows, stage_totals(latest))
+        yield Slice(lower, snapshot, states, rows.num_rows, stage_totals(latest), STATES_VERSION)
 
 
 def _successor(view: View, slices: tuple[Slice, ...], replaced: set[str]) -> Current:

@@ -14,16 +14,18 @@ from avatar_core.manifest.pointer import Total
 from avatar_core.manifest.reader import with_needed
 from avatar_core.manifest.schema import SCHEMA
 from avatar_core.manifest.states import (
-    STATE_COLUMNS,
     STATES_SCHEMA,
+    STATES_VERSION,
     avatar_states,
+    record_columns,
     rejections,
+    review_counts,
     stage_totals,
     state_counts,
 )
 from avatar_core.manifest.view import View, id_array, reading
 
-_SUMMED = ("state", "error_stage", "error_kind", "seconds")
+_SUMMED = ("state", "error_stage", "error_kind", "seconds", "review")
 _TOTALLED = ("avatar_id", "stage", "status", "device", "seconds")
 
 
@@ -33,6 +35,8 @@ class Summary:
 
     states: Mapping[str, int]
     """How many avatars are in each state."""
+    reviews: Mapping[str, int]
+    """How many avatars have each review."""
     errors: pa.Table
     """How many avatars failed, by error_stage and error_kind, in the column avatars; the most frequent first."""
     totals: tuple[Total, ...]
@@ -64,7 +68,7 @@ def read_states(
     Raises ManifestError and ConfigError as `read_latest` does.
     """
     names = list(columns) if columns is not None else STATES_SCHEMA.names
-    return reading(library_url, lambda view: _states(view, names, id_array(avatar_ids)))
+    return reading(library_url, lambda view: states_in(view, names, id_array(avatar_ids)))
 
 
 def read_summary(library_url: str | os.PathLike[str]) -> Summary:
@@ -75,7 +79,8 @@ def read_summary(library_url: str | os.PathLike[str]) -> Summary:
     return reading(library_url, _summary)
 
 
-def _states(view: View, columns: Sequence[str], avatar_ids: pa.Array | None) -> pa.Table:
+def states_in(view: View, columns: Sequence[str], avatar_ids: pa.Array | None) -> pa.Table:
+    """Return the states in a view, as `read_states` does; raises FileNotFoundError and ManifestError."""
     touched = view.touched
     if avatar_ids is not None:
         touched = touched.filter(pc.is_in(touched, value_set=avatar_ids))
@@ -83,21 +88,26 @@ def _states(view: View, columns: Sequence[str], avatar_ids: pa.Array | None) -> 
     if len(touched):
         outdated = pc.field("avatar_id").isin(touched)
         condition = ~outdated if condition is None else condition & ~outdated
-    files = Files(view.folder, [item.states for item in view.slices_of(avatar_ids)], STATES_SCHEMA)
-    prepared = files.table(columns, condition)
-    if len(touched) == 0:
-        return prepared
-    latest = latest_rows(view.records(with_needed(STATE_COLUMNS), touched))
-    return pa.concat_tables([prepared, avatar_states(latest).select(list(columns))])
+    slices = view.slices_of(avatar_ids)
+    ready = [item.states for item in slices if item.states_version == STATES_VERSION]
+    found = [Files(view.folder, ready, STATES_SCHEMA).table(columns, condition)]
+    needed = with_needed(record_columns(columns))
+    old = [item.snapshot for item in slices if item.states_version != STATES_VERSION]
+    if old:
+        found.append(avatar_states(latest_rows(Files(view.folder, old).table(needed, condition)), columns))
+    if len(touched):
+        found.append(avatar_states(latest_rows(view.records(needed, touched)), columns))
+    return pa.concat_tables(found)
 
 
 def _summary(view: View) -> Summary:
-    states = _states(view, _SUMMED, None)
+    states = states_in(view, _SUMMED, None)
     failed = states.filter(pc.equal(states["state"], "failed")).group_by(["error_stage", "error_kind"])
     errors = failed.aggregate([([], "count_all")]).rename_columns(["error_stage", "error_kind", "avatars"])
     order = [("avatars", "descending"), ("error_stage", "ascending"), ("error_kind", "ascending")]
     return Summary(
         states=state_counts(states),
+        reviews=review_counts(states),
         errors=errors.sort_by(order),
         totals=_totals(view),
         seconds=pc.sum(states["seconds"], min_count=0).as_py(),

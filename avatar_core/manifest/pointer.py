@@ -22,7 +22,8 @@ from avatar_core.storage.location import Location
 CURRENT_NAME = "_CURRENT.json"
 
 _LOCK_NAME = "_compaction.lock"
-_FORMAT = 2
+_FORMAT = 3
+_FORMAT_WITHOUT_VERSIONS = 2
 _FORMAT_WITHOUT_SLICES = 1
 
 
@@ -50,6 +51,8 @@ class Slice:
     rows: int
     """Number of records."""
     totals: tuple[Total, ...] = ()
+    states_version: int = 1
+    """Which columns the file of states has; see `states.STATES_VERSION`."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _parse(data: Mapping[str, Any], content: bytes) -> Current:
     covered = {name: parse_time(since) for name, since in data["covered"].items()}
     if data["format"] == _FORMAT_WITHOUT_SLICES:
         current = Current((), tuple(data["snapshots"]), covered, content)
-    elif data["format"] == _FORMAT:
+    elif data["format"] in (_FORMAT, _FORMAT_WITHOUT_VERSIONS):
         current = Current(tuple(_parse_slice(item) for item in data["slices"]), (), covered, content)
     else:
         raise ValueError(f"format {data['format']!r} is unknown")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from avatar_core.errors import ManifestError
-from avatar_core.manifest.schema import CATALOG_STAGE, STATUSES
+from avatar_core.manifest.schema import CATALOG_STAGE, REVIEW_STAGE, REVIEWS, STATUSES, WITHDRAWN
 from avatar_core.storage.refs import ArtifactRef
 
 if TYPE_CHECKING:  # the catalog needs torch for its seeds, reading a manifest does not
@@ -122,6 +122,15 @@ class ManifestRecord:
     def catalog_read(cls, catalog: str) -> "ManifestRecord":
         """Return the record that a run read a whole catalog: its earlier rejections no longer count."""
         return cls(avatar_id=f"catalog:{catalog}", stage=CATALOG_STAGE, status="read", catalog=catalog)
+
+    @classmethod
+    def review(cls, avatar_id: str, status: str, key: str | None) -> "ManifestRecord":
+        """Return the record of a person's word, one of REVIEWS or WITHDRAWN, about the export with `key`; None: about
+        an avatar that has no export.
+        """
+        if status not in (*REVIEWS, WITHDRAWN):
+            raise ManifestError(f"{avatar_id}: {status!r} is no review: give {', '.join((*REVIEWS, WITHDRAWN))}.")
+        return cls(avatar_id=avatar_id, stage=REVIEW_STAGE, status=status, key=key)
 
     @classmethod
     def of_artifact(cls, avatar_id: str, status: str, ref: ArtifactRef, **others: Any) -> "ManifestRecord":

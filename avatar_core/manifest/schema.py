@@ -2,10 +2,11 @@
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised when a column or a status is added; columns are never removed, renamed or given another meaning.
 
-Version 2 added attempt, device, host and the status `quarantined`; files of version 1 read as nulls there.
+Version 2 added attempt, device, host and the status `quarantined`; files of version 1 read as nulls there. Version 3
+added reviews: REVIEW_STAGE and the statuses `approved`, `requested` and `withdrawn`.
 """
 
 CATALOG_STAGE = "catalog"
@@ -13,6 +14,11 @@ CATALOG_STAGE = "catalog"
 
 EXPORT_STAGE = "export"
 """The last stage: an avatar whose export is done is done."""
+
+REVIEW_STAGE = "review"
+"""Stage of the records that say what a person thinks of a finished avatar; their key is that of the export that was
+looked at, so that a review counts for that result alone.
+"""
 
 STAGES = (
     CATALOG_STAGE,
@@ -24,8 +30,19 @@ STAGES = (
     EXPORT_STAGE,
 )
 
-STATUSES = ("accepted", "rejected", "read", "running", "done", "cached", "failed", "skipped", "quarantined")
-"""accepted, rejected: of a row; read: of a catalog as a whole; the others: of a stage.
+REVIEWS = ("approved", "rejected", "requested")
+"""What a review says: good, bad, or that the avatar is to be made from another seed."""
+
+WITHDRAWN = "withdrawn"
+"""Status of a record of a review that takes the one before it back."""
+
+STATUSES = (
+    *("accepted", "rejected", "read"),
+    *("running", "done", "cached", "failed", "skipped", "quarantined"),
+    *("approved", "requested", WITHDRAWN),
+)
+"""accepted, rejected: of a row; read: of a catalog as a whole; approved, rejected, requested, withdrawn: of a review;
+the others: of a stage.
 
 quarantined: failed so often that it is not tried again by itself.
 """

@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from avatar_core import __version__
-from flows.cli import accounting, animating, deploy, doctor, exporting, fleet, inspection, making, reports, upkeep
+from flows.cli import (
+    accounting,
+    animating,
+    deploy,
+    doctor,
+    exporting,
+    fleet,
+    gallery,
+    inspection,
+    making,
+    reports,
+    upkeep,
+)
 from flows.cli.logs import LOG_VARIABLE
 
 app = typer.Typer(
@@ -37,6 +49,7 @@ app.command("cancel")(fleet.cancel)
 app.command("regenerate")(fleet.regenerate)
 app.command("status")(inspection.status)
 app.command("show")(inspection.show)
+app.command("gallery")(gallery.gallery)
 app.command("costs")(accounting.costs)
 app.command("metrics")(accounting.metrics)
 app.command("report")(reports.report)

@@ -29,22 +29,27 @@ MAX_SEEDS = 10
 @friendly
 def retry(
     avatar_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Avatars to make again. Default: all that failed.")
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Avatars to make again. Default: all such.")
     ] = None,
     library: LibraryOption = "library",
     new_seed: Annotated[bool, typer.Option("--new-seed", help="Draw anew: take the next seed.")] = False,
+    requested: Annotated[
+        bool,
+        typer.Option("--requested", help="Not what failed: what reviewers want from a new seed (`avatars gallery`)."),
+    ] = False,
     preset: Annotated[
-        str | None, typer.Option("--preset", "-p", help="Other effort than in the run that failed.")
+        str | None, typer.Option("--preset", "-p", help="Other effort than in the run before.")
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option("--encoder", help="Another encoder than in the run that failed.")
+        str | None, typer.Option("--encoder", help="Another encoder than in the run before.")
     ] = None,
     device: DeviceOption = "auto",
     pool: PoolOption = None,
     queue: QueueOption = None,
     window: WindowOption = 8,
 ) -> None:
-    """Make avatars again that failed, those in quarantine too, as in the runs in which they failed.
+    """Make avatars again that failed, those in quarantine too, as in the runs in which they failed; or, with
+    --requested, those that reviewers want from another seed.
 
     Needs no catalog: the manifest has the rows. What they have finished is not computed again.
 
@@ -54,18 +59,21 @@ def retry(
 
         avatars retry red-shirt-walker --library library --new-seed
 
+        avatars retry --requested --library library
+
     Exit status: as `avatars run`.
     """
     from flows.retry import Choices, retry_requests
 
     existing_library(library)
     console = Console(soft_wrap=True)
-    requests = retry_requests(library, avatar_ids or (), Choices(preset, encoder, device, new_seed))
+    requests = retry_requests(library, avatar_ids or (), Choices(preset, encoder, device, new_seed, requested))
     if not requests:
-        console.print(f"Nothing failed in {library}.", markup=False, highlight=False)
+        nothing = f"Nobody asked for a new seed in {library}." if requested else f"Nothing failed in {library}."
+        console.print(nothing, markup=False, highlight=False)
         return
     statuses = [carry_out_request(request, pool, queue, window) for request in requests]
-    if new_seed:
+    if new_seed or requested:
         _say_seeds(console, requests)
     if any(statuses):
         raise typer.Exit(EXIT_FAILED)

@@ -14,10 +14,12 @@ from rich.text import Text
 
 from avatar_core.errors import CatalogError
 from avatar_core.manifest import avatar_states, read_history, read_latest, read_states
+from avatar_core.manifest.schema import REVIEW_STAGE
 from avatar_core.storage import Location
 from flows.cli.errors import EXIT_FAILED, friendly
 from flows.cli.estimate import clock
 from flows.cli.library import JsonOption, LibraryOption, PriceOption, existing_library, print_json
+from flows.cli.wording import reviewed
 from flows.delivery import FILES, delivered_uri
 from tasks.work import STAGES
 
@@ -77,6 +79,7 @@ def _status_report(library: str, census: "Census", price: float | None) -> dict[
         "running": None if census.holder is None else census.holder.__dict__,
         "counts": census.counts,
         "stages": census.statuses,
+        "reviews": census.reviews,
         "seconds": round(census.seconds, 1),
         **status_view.as_json(census, price),
         "avatars": states,
@@ -154,7 +157,8 @@ def show(
 
 def _avatar_report(location: Location, library: str, avatar_id: str, latest: list[dict[str, Any]]) -> dict[str, Any]:
     state = avatar_states(read_latest(library, avatar_ids=[avatar_id])).to_pylist()[0]
-    newest = max(latest, key=lambda row: row["recorded_at"])
+    made = [row for row in latest if row["stage"] != REVIEW_STAGE]
+    newest = max(made or latest, key=lambda row: row["recorded_at"])
     by_stage = {row["stage"]: row for row in latest}
     folder = delivered_uri(avatar_id)
     sizes = location.files(folder)
@@ -163,6 +167,7 @@ def _avatar_report(location: Location, library: str, avatar_id: str, latest: lis
     return {
         "avatar_id": avatar_id,
         "state": state["state"],
+        **{name: state[name] for name in ("review", "reviewed_at")},
         **{
             name: newest[name]
             for name in ("shape", "appearance", "motion", "preset", "body", "tags", "catalog", "line")
@@ -179,6 +184,8 @@ def _avatar_report(location: Location, library: str, avatar_id: str, latest: lis
 def _show_avatar(report: Mapping[str, Any]) -> None:
     console = Console(soft_wrap=True)
     console.print(f"{report['avatar_id']}: {report['state']}", style="bold", markup=False)
+    if report["review"]:
+        console.print(f"  review     {reviewed(report['review'])}", markup=False, highlight=False)
     for name in ("shape", "appearance", "motion", "preset"):
         console.print(f"  {name:<11}{report[name]}", markup=False, highlight=False)
     if report["files"]:

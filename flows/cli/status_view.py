@@ -11,7 +11,7 @@ from rich.text import Text
 
 from flows.census import Census, Reason
 from flows.cli.estimate import clock
-from flows.cli.wording import count, near_duplicates, shared_work
+from flows.cli.wording import count, near_duplicates, reviewed, shared_work
 from flows.run_state import RunState
 
 REFRESH_SECONDS = 2.0
@@ -66,6 +66,9 @@ def _lines(census: Census, library: str, price: float | None) -> list[str]:
     if census.holder is not None:
         lines.append(f"A run is at work: process {census.holder.pid}, since {census.holder.started}.")
     lines.append(f"{library}: {_states(census)}; {_spent(census, price)}.")
+    if census.reviews:
+        said = ", ".join(f"{number:,} {reviewed(name)}" for name, number in census.reviews.items())
+        lines.append(f"Reviews: {said}.")
     if census.run is not None:
         lines += _run_lines(census, census.run)
     return lines

@@ -11,6 +11,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {plural}"
 
 
+def reviewed(review: str) -> str:
+    """Return what a review says: approved, rejected, asked for from a new seed."""
+    return "asked for from a new seed" if review == "requested" else review
+
+
 def shared_work(counts: Counts) -> str:
     """Return how much of their work a plan's rows share: 1,000,000 rows: 41,233 bodies, 12,870 motions, ..."""
     unique = counts.unique

@@ -7,7 +7,7 @@ import pytest
 from small_library import DIVERGED, avatars, fail, finish, plan, row
 
 from avatar_core.errors import CatalogError, ConfigError
-from avatar_core.manifest import read_latest
+from avatar_core.manifest import ManifestRecord, ManifestWriter, compact, read_latest, read_states
 from flows.options import Gate, RunOptions
 from flows.retry import Choices, retry_requests
 from flows.run_plan import run_folder
@@ -127,3 +127,47 @@ def test_the_stage_that_failed_makes_no_difference(tmp_path: Path) -> None:
     found = plan(tmp_path, [row("ada")])
     fail(found, avatars(found)[0], replace(DIVERGED, stage="coarse_shape"))
     assert [one.id for one in again(found)[0].rows] == ["ada"]
+
+
+def say(session, avatar_id: str, status: str) -> None:
+    """Review an avatar as it is."""
+    (state,) = read_states(session.run.library, avatar_ids=[avatar_id]).to_pylist()
+    with ManifestWriter(session.run.library, "reviewer") as writer:
+        writer.append(ManifestRecord.review(avatar_id, status, state["key"]))
+
+
+def test_what_reviewers_asked_for_is_made_from_the_next_seed_as_it_was(session) -> None:
+    say(session, "ada", "requested")
+    compact(session.run.library)
+    (request,) = again(session, requested=True)
+    assert [(one.id, one.seed, one.appearance) for one in request.rows] == [("ada", 6, "a man called ada")]
+    assert (request.recipes, request.catalog) == (session.run.recipes, "people.csv")
+    planned = prepare(request, new_run_id())
+    assert planned.shards == [0]
+    finish(planned, avatars(planned)[0])
+    assert again(session, requested=True) == []
+    (state,) = read_states(session.run.library, avatar_ids=["ada"]).to_pylist()
+    assert (state["state"], state["seed"], state["review"]) == ("done", 6, None)
+
+
+def test_what_failed_can_be_asked_for_from_a_new_seed_too(session) -> None:
+    say(session, "ben", "requested")
+    (request,) = again(session, requested=True)
+    assert [(one.id, one.seed) for one in request.rows] == [("ben", 8)]
+
+
+def test_a_request_stays_until_it_is_fulfilled(session) -> None:
+    say(session, "ada", "requested")
+    planned = prepare(again(session, requested=True)[0], new_run_id())
+    fail(planned, avatars(planned)[0])
+    (request,) = again(session, requested=True)
+    assert [(one.id, one.seed) for one in request.rows] == [("ada", 7)]
+
+
+@pytest.mark.parametrize("status", ["approved", "rejected", "withdrawn"])
+def test_no_other_review_has_an_avatar_made_again(session, status) -> None:
+    say(session, "ada", "requested")
+    say(session, "ada", status)
+    assert again(session, requested=True) == []
+    with pytest.raises(CatalogError, match="Nobody asked to have ada from a new seed"):
+        again(session, "ada", requested=True)

@@ -23,16 +23,17 @@ from avatar_core.manifest import (
     status_counts,
 )
 from avatar_core.manifest.layout import open_manifest, part_name, write_table
-from avatar_core.manifest.states import stage_totals
+from avatar_core.manifest.states import review_counts, stage_totals
 
 IDS = ("a", "b", "catalog", "d", "rejected", "z", "é")
 STAGES = ("coarse_shape", "motion", "export")
+SAID = {"avatar_id": IDS, "status": ("approved", "rejected", "withdrawn"), "key": (None, "k1", "k2")}
 
 
 @st.composite
 def records(draw):
-    """A record of an avatar's stage, of a row, or about a catalog, with a time that others may share."""
-    kind = draw(st.sampled_from(["stage"] * 6 + ["accepted", "rejected", "read"]))
+    """A record of an avatar's stage, of a review, of a row, or about a catalog, with a time that others may share."""
+    kind = draw(st.sampled_from(["stage"] * 6 + ["review", "accepted", "rejected", "read"]))
     row = {"recorded_at": draw(st.integers(0, 12)), "seconds": draw(st.sampled_from([None, 0.5, 4.0]))}
     if kind == "stage":
         status = draw(st.sampled_from(["running", "done", "cached", "failed", "skipped", "quarantined"]))
@@ -47,6 +48,9 @@ def records(draw):
             "error_message": "trouble" if failed else None,
         }
         return row
+    if kind == "review":
+        said = {name: draw(st.sampled_from(values)) for name, values in SAID.items()}
+        return row | {"stage": "review"} | said
     catalog = draw(st.sampled_from(["c.csv", "d.csv"]))
     line = draw(st.integers(2, 4))
     avatar_id = {
@@ -84,6 +88,7 @@ def check_against_plain_reading(library):
     summary = read_summary(library)
     assert summary.states == state_counts(states)
     assert summary.statuses == status_counts(latest)
+    assert summary.reviews == review_counts(states)
     assert set(summary.totals) == set(stage_totals(latest))
     assert summary.seconds == sum(states["seconds"].to_pylist())
     assert summary.rejected.select(["catalog", "line"]).equals(rejections(latest).select(["catalog", "line"]))

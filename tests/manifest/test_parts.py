@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from avatar_core.errors import ConfigError, ManifestError
 from avatar_core.manifest import (
     SCHEMA,
+    SCHEMA_VERSION,
     ManifestRecord,
     ManifestWriter,
     avatar_states,
@@ -65,7 +66,7 @@ def test_every_field_comes_back(library, record, write):
     write(library, full)
     (row,) = read_latest(library).to_pylist()
     assert before - timedelta(seconds=1) <= row.pop("recorded_at") <= datetime.now(UTC)
-    assert (row.pop("run_id"), row.pop("sequence"), row.pop("schema_version")) == ("run-1", 0, 2)
+    assert (row.pop("run_id"), row.pop("sequence"), row.pop("schema_version")) == ("run-1", 0, SCHEMA_VERSION)
     assert row.pop("extra") == '{"note": "from Ann"}'
     assert row.pop("tags") == ["x", "y"]
     for name, value in row.items():

@@ -7,7 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from avatar_core.errors import ManifestError
-from avatar_core.manifest import SCHEMA, attempts, compact, read_costs, read_latest, read_states, roll_up
+from avatar_core.manifest import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    attempts,
+    compact,
+    read_costs,
+    read_latest,
+    read_states,
+    roll_up,
+)
 from avatar_core.manifest.layout import open_manifest, part_name
 
 _TEXT, _INTEGER, _REAL = pa.string(), pa.int64(), pa.float64()
@@ -54,7 +63,7 @@ def test_files_of_version_1_read_as_nulls_where_they_have_no_column(old_library,
     assert found(table, "avatar_id", "attempt", "device", "host", "seconds", "schema_version") == [
         ("a", None, None, None, 2.0, 1),
         ("b", None, None, None, None, 1),
-        ("c", 2, "cuda:0", "gpu-1", None, 2),
+        ("c", 2, "cuda:0", "gpu-1", None, SCHEMA_VERSION),
     ]
 
 
@@ -73,7 +82,7 @@ def test_compaction_takes_a_manifest_of_version_1_over(old_library, files, found
 @pytest.mark.parametrize(
     ("pointer", "problem"),
     [
-        ({"format": 3}, r"newer version \(format 3"),
+        ({"format": 4}, r"newer version \(format 4"),
         ({"format": 2, "covered": {}, "slices": [{"first": "b"}]}, "damaged .* delete it"),
         ({"format": 2, "covered": []}, "damaged .* delete it"),
         ({"format": 1, "covered": {}, "snapshots": ["../secret.parquet"]}, "damaged .* no file of a compaction"),

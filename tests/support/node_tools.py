@@ -17,6 +17,13 @@ def require_packages(*names: str) -> None:
             pytest.skip(f"npm's {name} is not installed; set GLTF_VALIDATOR to the folder where it is")
 
 
+def package_folder(name: str) -> Path:
+    """Return the folder of an npm package; skips the test where there is none."""
+    require_packages(name)
+    entry = Path(run_node(f"console.log(require.resolve('{name}'))").strip())
+    return next(folder for folder in entry.parents if (folder / "package.json").is_file())
+
+
 def run_node(script: str, *arguments: object) -> str:
     """Run a script with arguments (process.argv[1] and on) and return what it prints; fails where it fails."""
     done = _run(script, *arguments)
