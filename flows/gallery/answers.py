@@ -10,6 +10,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 
 from avatar_core.errors import AvatarError, CatalogError, ConfigError
 from avatar_core.manifest import REVIEWS, WITHDRAWN
+from flows.delivery import PAGE
 from flows.gallery.media import MissingFileError, content_type
 from flows.gallery.pages import gallery_of, known_avatar
 from flows.gallery.rendering import REVIEW_WORDS
@@ -20,10 +21,11 @@ MAX_FORM = 4096
 """Bytes of the longest form that is read."""
 MAX_PREVIEW = 64 * 2**20
 """Bytes of the largest preview that is opened."""
-FILE_POLICY = (
-    "sandbox allow-same-origin; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'"
+PAGE_POLICY = (
+    "sandbox allow-same-origin; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; "
+    "frame-ancestors 'none'"
 )
-"""For files of a library, among them a page: whoever wrote them, they run and send nothing."""
+"""For the pages of reports, which lie in the library: whoever wrote one, it runs and sends nothing."""
 _KEEP = "private, max-age=31536000, immutable"
 """For addresses that change with what they stand for."""
 NO_PICTURE = (
@@ -62,7 +64,9 @@ def media_file(request: Request) -> Response:
     avatar_id = request.path_params["avatar_id"]
     known_avatar(gallery.shelf.index(), avatar_id)
     path = gallery.media.path(avatar_id, name)
-    headers = {"Cache-Control": _lasting(request), "Content-Security-Policy": FILE_POLICY}
+    headers = {"Cache-Control": _lasting(request)}
+    if name == PAGE:
+        headers["Content-Security-Policy"] = PAGE_POLICY
     return FileResponse(path, media_type=content_type(name), headers=headers)
 
 
