@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from avatar_core import __version__
-from flows.cli import accounting, animating, deploy, doctor, exporting, fleet, inspection, making, upkeep
+from flows.cli import accounting, animating, deploy, doctor, exporting, fleet, inspection, making, models, upkeep
 from flows.cli.logs import LOG_VARIABLE
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.command("export")(exporting.export)
 app.command("animate")(animating.animate)
 app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
+app.add_typer(models.models, name="models")
 
 
 class LogFormat(StrEnum):
