@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from avatar_core.bodies.base import PosedBody, ShapedBody
-from avatar_core.bodies.rig import BONE_NAMES, Rig
+from avatar_core.bodies.rig import BONE_NAMES, EMBEDDED, Rig
 from avatar_core.bodies.rotations import rotation_between
 from avatar_core.bodies.skeleton import JOINT_INDEX
 from avatar_core.bodies.skinning import bind_pose_rotations, blend, joint_transforms
@@ -95,7 +95,7 @@ class AnnyCompact:
         heads, weights = self._rig_tensors
         placed = torch.einsum("c,cbk->bk", self._corner_weights(shaped.betas), heads)
         # Joints are means of the same heads: the pelvis tells where the body has been moved to.
-        return Rig(placed - placed[0] + shaped.joints[0], weights, shaped)
+        return Rig(placed - placed[0] + shaped.joints[0], weights, shaped, EMBEDDED)
 
     @cached_property
     def _rig_tensors(self) -> tuple[Tensor, Tensor]:
