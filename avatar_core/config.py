@@ -36,6 +36,8 @@ class Preset(BaseModel):
     """One sentence on what the preset is for."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """The seed of rows that give none."""
+    body: str = "anny"
+    """The body of rows that give none: the embedded one, or one that was added with `avatars models add`."""
     coarse_shape: CoarseShapeConfig = CoarseShapeConfig()
     implicit_init: ImplicitInitConfig = ImplicitInitConfig()
     texturing: TexturingConfig = TexturingConfig()

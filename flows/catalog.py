@@ -25,6 +25,7 @@ def plan_catalog(
     encoder: str = "bodyclip",
     device: str = "auto",
     options: RunOptions | None = None,
+    body: str | None = None,
 ) -> dict[str, Any]:
     """Plan a catalog: validated rows in shards, less what the manifest says is done.
 
@@ -35,10 +36,11 @@ def plan_catalog(
         encoder: vision-language model.
         device: of the workers that will carry the run out; decides the default preset.
         options: how the run goes about its work.
+        body: of rows that name none; default: the preset's.
     Returns:
         the run's id, the avatars of each shard, and the counts.
     """
-    request = Request(library, catalog, (), preset, encoder, device, options=options or RunOptions())
+    request = Request(library, catalog, (), preset, encoder, device, options=options or RunOptions(), body=body)
     run = prepare(request, new_run_id()).run
     return {"run_id": run.run_id, "shards": list(run.shards), "counts": asdict(run.counts)}
 
@@ -54,6 +56,7 @@ def run_catalog(
     pool: str | None = None,
     queue: str | None = None,
     window: int = 8,
+    body: str | None = None,
 ) -> dict[str, Any]:
     """Make every avatar of a catalog that is not up to date.
 
@@ -61,14 +64,14 @@ def run_catalog(
     differently: each from the first stage that is concerned. Everything else stays.
 
     Args:
-        catalog, library, preset, encoder, device, options: see plan-catalog.
+        catalog, library, preset, encoder, device, options, body: see plan-catalog.
         pool: work pool that carries the shards out; None: this process does, one after the other.
         queue: work queue of the pool: urgent, scheduled or backfill.
         window: how many shards are submitted at a time.
     Returns:
         the run's id and what became of it.
     """
-    request = Request(library, catalog, (), preset, encoder, device, options=options or RunOptions())
+    request = Request(library, catalog, (), preset, encoder, device, options=options or RunOptions(), body=body)
     session = prepare(request, new_run_id())
     if pool is None:
         outcome = run_here(session.run, session.shards, session.device)

@@ -16,8 +16,8 @@ class PlanOptions:
     preset: str
     """Preset of rows that name none: a packaged one or a path."""
     encoder: str = "bodyclip"
-    body: str = "anny"
-    """Body of rows that name none."""
+    body: str | None = None
+    """Body of rows that name none; None: the preset's."""
     catalog: str = ""
     """Name of the catalog, for the manifest."""
     recipes: tuple[Recipe, ...] = ()
@@ -28,10 +28,11 @@ class Planner:
     """Turns rows into avatars, by a recipe for each preset and body that occurs."""
 
     def __init__(self, options: PlanOptions) -> None:
-        """Raises ConfigError when the options' preset does not load, and WeightsError when weights are missing."""
+        """Raises ConfigError when the options' preset does not load or the body is not on this machine, and WeightsError
+        when weights are missing."""
         self.options = options
         self._presets: dict[str, Preset] = {}
-        self._numbers: dict[tuple[str, str], int] = {}
+        self._numbers: dict[tuple[str, str | None], int] = {}
         self.cooks: list[Cook] = []
         for recipe in options.recipes:
             self._number(recipe.preset, recipe.body)
@@ -63,20 +64,27 @@ class Planner:
         """The recipes that were needed, by the numbers that avatars have."""
         return [cook.recipe for cook in self.cooks]
 
-    def _number(self, preset: str, body: str) -> int:
+    def _number(self, preset: str, body: str | None) -> int:
         number = self._numbers.get((preset, body))
         if number is None:
-            number = self._numbers[preset, body] = len(self.cooks)
-            self.cooks.append(Cook(self._recipe(preset, body)))
+            if body is None:
+                number = self._number(preset, self._preset(preset).body)
+            else:
+                number = len(self.cooks)
+                self.cooks.append(Cook(self._recipe(preset, body)))
+            self._numbers[preset, body] = number
         return number
 
     def _recipe(self, preset: str, body: str) -> Recipe:
         for recipe in self.options.recipes:
             if (recipe.preset, recipe.body) == (preset, body):
                 return recipe
-        if preset not in self._presets:
-            self._presets[preset] = load_preset(preset)
-        return Recipe.of(self._presets[preset], body, self.options.encoder)
+        return Recipe.of(self._preset(preset), body, self.options.encoder)
+
+    def _preset(self, name: str) -> Preset:
+        if name not in self._presets:
+            self._presets[name] = load_preset(name)
+        return self._presets[name]
 
 
 @dataclass

@@ -51,6 +51,8 @@ class Request:
     recipes: tuple[Recipe, ...] = ()
     """By which rows are made whose preset and body they name; see PlanOptions."""
     options: RunOptions = field(default_factory=RunOptions)
+    body: str | None = None
+    """Of rows that name none; None: the preset's."""
 
     @property
     def whole(self) -> bool:
@@ -130,7 +132,13 @@ def prepare(request: Request, run_id: str, on_row: OnRow | None = None) -> Sessi
     preset = request.preset or DEFAULT_PRESETS[device.partition(":")[0]]
     planned = plan_run(
         _rows(request, preset),
-        PlanOptions(preset=preset, encoder=request.encoder, catalog=request.catalog_name, recipes=request.recipes),
+        PlanOptions(
+            preset=preset,
+            encoder=request.encoder,
+            body=request.body,
+            catalog=request.catalog_name,
+            recipes=request.recipes,
+        ),
         request.options,
         library=request.library,
         run_id=run_id,
@@ -173,12 +181,12 @@ def _survey(session: Session) -> None:
 
 
 def _rows(request: Request, preset: str) -> Iterator[CatalogRow | RejectedRow]:
-    from avatar_core.bodies import BODY_NAMES
+    from avatar_core.bodies import body_names
     from avatar_core.config import preset_names
 
     if request.rows:
         return iter(request.rows)
-    return read_catalog(request.catalog, presets={*preset_names(), preset}, bodies=BODY_NAMES)
+    return read_catalog(request.catalog, presets={*preset_names(), preset}, bodies=body_names())
 
 
 def start_server(session: Session) -> orchestrator.PrivateServer | None:

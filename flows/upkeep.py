@@ -27,6 +27,7 @@ def regenerate(
     pool: str | None = None,
     queue: str | None = "scheduled",
     window: int = 8,
+    body: str | None = None,
 ) -> dict[str, Any]:
     """Bring a library up to date with its catalog, this release and these settings; for a schedule.
 
@@ -35,12 +36,12 @@ def regenerate(
     stale are computed again, and those that read them.
 
     Args:
-        catalog, library, preset, encoder, device, options, pool, queue, window: see run-catalog.
+        catalog, library, preset, encoder, device, options, pool, queue, window, body: see run-catalog.
         older_than_days: age at which a result is made again; None: no age is too old.
     """
     aged = (options or RunOptions()).model_copy(update={"remake_before": days_ago(older_than_days)})
     return run_catalog(
-        catalog, library, preset, encoder, device, aged, pool, queue if pool is not None else None, window
+        catalog, library, preset, encoder, device, aged, pool, queue if pool is not None else None, window, body
     )
 
 

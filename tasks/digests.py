@@ -14,7 +14,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model")
 """Files that decide what a model computes: weights, settings, tokenizers. Cards do not."""
 NO_WEIGHTS = frozenset({"measures.json"})
 
-BODY_FOLDERS = {"anny": "anny_compact"}
+EMBEDDED_BODY, EMBEDDED_BODY_FOLDER = "anny", "anny_compact"
 DEFAULT_ENCODER = "bodyclip"
 
 READS: Mapping[str, tuple[str, ...]] = {
@@ -69,14 +69,42 @@ def _fetched_digest(name: str) -> str:
     return load_encoder(name, "cpu").digest
 
 
+def body_digest(name: str) -> str:
+    """Return the digest of a body model: the embedded one, or one that a user added.
+
+    Raises ConfigError, which says how to add it, when it is not on this machine.
+    """
+    if name == EMBEDDED_BODY:
+        return folder_digest(weights_root() / EMBEDDED_BODY_FOLDER)
+    from avatar_core.bodies import check_body
+    from avatar_core.bodies.brought import find_model
+
+    check_body(name)
+    return find_model(name).digest
+
+
+def _codebook_digest(body: str) -> str:
+    """Return what tells one codebook of a body's shapes from another: its files, or how it is sampled."""
+    if body == EMBEDDED_BODY:
+        return folder_digest(weights_root() / "shape_codebook")
+    from avatar_core.priors.body_codebook import SAMPLING
+
+    return f"sampled {SAMPLING}"
+
+
 def stage_weights(stage: str, *, config: Mapping[str, Any], body: str, encoder: str) -> dict[str, str]:
-    """Return the digests of all weights that `stage` reads with the settings `config`, by role."""
+    """Return the digests of all weights that `stage` reads with the settings `config`, by role.
+
+    Raises ConfigError when there is no such body here, WeightsError when weights are missing.
+    """
     digests = {}
     for role in (*READS[stage], *METHOD_READS.get((stage, config.get("method", "")), ())):
         if role == "encoder":
             digests[role] = encoder_digest(encoder)
         elif role == "body":
-            digests[role] = folder_digest(weights_root() / BODY_FOLDERS[body])
+            digests[role] = body_digest(body)
+        elif role == "shape_codebook":
+            digests[role] = _codebook_digest(body)
         elif role not in OPTIONAL or (weights_root() / role).is_dir():
             digests[role] = folder_digest(weights_root() / role)
     return digests

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.digests import body_digest
+
 if TYPE_CHECKING:
     import torch
 
@@ -24,12 +26,18 @@ class Models:
     device: "torch.device"
 
 
-@functools.lru_cache(maxsize=4)
 def load_models(body: str, encoder: str, device: str) -> Models:
     """Return the models called `body` and `encoder` on `device`; the same objects for the same names.
 
-    Raises ConfigError for unknown names, WeightsError for missing or damaged weights.
+    A body that was replaced by another of its name since is loaded anew. Raises ConfigError for unknown names,
+    WeightsError for missing or damaged weights.
     """
+    return _load(body, body_digest(body), encoder, device)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(body: str, digest: str, encoder: str, device: str) -> Models:
+    """Load the models; `digest` is that of the body."""
     import torch
 
     from avatar_core.bodies import load_body

@@ -97,12 +97,12 @@ def label_regions(template: np.ndarray, faces: np.ndarray, bone_weights: np.ndar
         regions[(inner == degree) & (degree > 0)] = REGION_NAMES.index(name)
     head = regions == REGION_NAMES.index("face")
     eyes = template[regions == REGION_NAMES.index("eyes")].mean(0)
-    regions[head & _on_scalp(template, eyes)] = REGION_NAMES.index("scalp")
-    regions[head & _on_ear(template, eyes)] = REGION_NAMES.index("ears")
+    regions[head & on_scalp(template, eyes)] = REGION_NAMES.index("scalp")
+    regions[head & on_ear(template, eyes)] = REGION_NAMES.index("ears")
     return regions
 
 
-def _on_scalp(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+def on_scalp(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     """Where hair grows: above the hairline in front, and behind the ears down to the nape."""
     above, behind = points[:, 1] - eyes[1], eyes[2] - points[:, 2]
     front = above > 0.075 - 0.25 * np.clip(behind, 0, None)
@@ -111,7 +111,7 @@ def _on_scalp(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     return front | back | temples
 
 
-def _on_ear(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+def on_ear(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
     """The ears: the parts of the head farthest to the sides, at eye height."""
     above, behind, aside = points[:, 1] - eyes[1], eyes[2] - points[:, 2], np.abs(points[:, 0])
     return (aside > 0.074) & (above > -0.045) & (above < 0.03) & (behind > 0.04) & (behind < 0.125)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from avatar_core.bodies.base import PosedBody, ShapedBody
-from avatar_core.bodies.rig import BONE_NAMES, Rig
+from avatar_core.bodies.rig import BONE_NAMES, EMBEDDED, Rig
 from avatar_core.bodies.rotations import rotation_between
 from avatar_core.bodies.skeleton import JOINT_INDEX
 from avatar_core.bodies.skinning import bind_pose_rotations, blend, joint_transforms
@@ -55,11 +55,12 @@ class AnnyCompact:
         weights = tensors["skinning_weights"].float()
         self.skinning_weights = weights / weights.sum(1, keepdim=True)
         self.faces, self.face_uvs = tensors["faces"].long(), tensors["face_uvs"].long()
+        self.licence = str(facts["licence"])
         self.uvs, self.regions = tensors["uvs"], tensors["regions"].long()
         self.neutral_shape = torch.full((len(self.shape_labels),), 0.5, device=device)
         self.neutral_shape[self.shape_labels.index("age")] = 2 / 3
         self._folder = folder
-        self.template = self.shape(self.neutral_shape).vertices
+        self.charted = self.template = self.shape(self.neutral_shape).vertices
 
     def shape(self, betas: Tensor) -> ShapedBody:
         """Build the bind-pose body of phenotypes `betas` (6,) in [0, 1]; raises BodyError when not valid."""
@@ -95,7 +96,7 @@ class AnnyCompact:
         heads, weights = self._rig_tensors
         placed = torch.einsum("c,cbk->bk", self._corner_weights(shaped.betas), heads)
         # Joints are means of the same heads: the pelvis tells where the body has been moved to.
-        return Rig(placed - placed[0] + shaped.joints[0], weights, shaped)
+        return Rig(placed - placed[0] + shaped.joints[0], weights, shaped, EMBEDDED)
 
     @cached_property
     def _rig_tensors(self) -> tuple[Tensor, Tensor]:
@@ -113,6 +114,17 @@ class AnnyCompact:
     def bind_pose(self, shaped: ShapedBody) -> Tensor:
         """Return the (22, 3, 3) local rotations from the T-pose that give the bind pose."""
         return bind_pose_rotations(shaped.to_tpose)
+
+    def sex(self, shaped: ShapedBody) -> str | None:
+        """Return "man" or "woman"; None for a body between them."""
+        gender = float(shaped.betas[self.shape_labels.index("gender")])
+        return "woman" if gender > 0.65 else ("man" if gender < 0.35 else None)
+
+    def plausible_shapes(self, count: int, seed: int) -> Tensor:
+        """Return shape vectors (count, 6) of plausible people; raises ValueError when `count` is too small."""
+        from avatar_core.bodies.phenotypes import sample_phenotypes  # its scipy.stats is slow to import
+
+        return torch.from_numpy(sample_phenotypes(self.shape_labels, count, seed)).float()
 
     def _corner_weights(self, betas: Tensor) -> Tensor:
         """Multilinear weights (C,) of the anchor combinations, in the order of itertools.product."""

@@ -40,13 +40,13 @@ class BodyModel(Protocol):
 
     name: str
     digest: str  # sha256 of the weights, hex
+    licence: str  # that the model, and what is made from it, comes under
     shape_labels: tuple[str, ...]  # names of the shape vector's entries
     neutral_shape: Tensor  # (S,)
     template: Tensor  # (V, 3) bind vertices of the neutral shape, metres
     faces: Tensor  # (F, 3) int64
-    uvs: Tensor  # (U, 2) texture coordinates, origin at the lower left
-    face_uvs: Tensor  # (F, 3) int64 into uvs
     skinning_weights: Tensor  # (V, 22), rows sum to one
+    charted: Tensor  # (V, 3) where the same parts are on the embedded body's neutral bind pose, metres
     regions: Tensor  # (V,) int64 into region_names
     region_names: tuple[str, ...]
 
@@ -64,4 +64,13 @@ class BodyModel(Protocol):
 
     def bind_pose(self, shaped: ShapedBody) -> Tensor:
         """Return the (22, 3, 3) local rotations from the T-pose that give the bind pose."""
+        ...
+
+    def sex(self, shaped: ShapedBody) -> str | None:
+        """Return "man" or "woman" for prompts that name clothes alone; None where the body does not tell."""
+        ...
+
+    def plausible_shapes(self, count: int, seed: int) -> Tensor:
+        """Return shape vectors (count, S) of people of all kinds, on the CPU; raises ValueError when `count` is too
+        small."""
         ...

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from avatar_core.bodies.armature import Armature, Between
 from avatar_core.bodies.base import ShapedBody
 from avatar_core.bodies.rotations import axis_angle_to_matrix, matrix_to_quaternion
-from avatar_core.bodies.skeleton import JOINT_INDEX, JOINT_NAMES, PARENTS, global_rotations, joint_positions
+from avatar_core.bodies.skeleton import JOINT_INDEX, JOINT_NAMES, global_rotations, joint_positions
 
 SIDES = ("left", "right")
 FINGERS = ("thumb", "index", "middle", "ring", "little")
@@ -21,21 +22,6 @@ CURL: dict[str, tuple[float, float, float]] = {
     "thumb": (4, 8, 12), "index": (8, 16, 10), "middle": (12, 20, 12), "ring": (15, 22, 13), "little": (17, 22, 13),
 }  # fmt: skip
 """Degrees by which the three bones of each finger bend further than the bind pose's, in a hand at rest."""
-
-
-@dataclass(frozen=True)
-class Between:
-    """A bone between a joint and the next one, which turns with the joint and takes a share of a twist.
-
-    parent: the bone it hangs on. child: the bone that hangs on it instead of on `parent`.
-    joint: whose rotation it has. shared: the joint whose twist it has `share` of, on top of that.
-    """
-
-    parent: str
-    child: str
-    joint: str
-    shared: str = ""
-    share: float = 0.0
 
 
 BETWEEN: dict[str, Between] = {
@@ -56,58 +42,23 @@ HELD_BACK = {f"{side}_{joint}": 0.5 for side in SIDES for joint in ("shoulder", 
 _BLIND = (0.3, 0.6)
 """Cosines of half a swing between which a twist comes to count: after a swing of half a turn there is none to tell."""
 
-EXTRA_BONES: tuple[str, ...] = (
-    *BETWEEN,
-    *(f"{side}_{finger}{part}" for side in SIDES for finger in FINGERS for part in (1, 2, 3)),
-    *(f"{side}_eye" for side in SIDES),
-)
+_ON: dict[str, str] = {}
+for _side in SIDES:
+    for _finger in FINGERS:
+        _ON |= {f"{_side}_{_finger}1": f"{_side}_wrist"}
+        _ON |= {f"{_side}_{_finger}{_part}": f"{_side}_{_finger}{_part - 1}" for _part in (2, 3)}
+_ON |= {f"{_side}_eye": "head" for _side in SIDES}
+"""What fingers and eyes hang on."""
+
+EMBEDDED = Armature.of(_ON, BETWEEN, HELD_BACK)
+"""The bones of the embedded body."""
+EXTRA_BONES: tuple[str, ...] = EMBEDDED.names[len(JOINT_NAMES) :]
 """Bones that are no joints."""
-BONE_NAMES: tuple[str, ...] = (*JOINT_NAMES, *EXTRA_BONES)
-BONE_INDEX: dict[str, int] = {name: index for index, name in enumerate(BONE_NAMES)}
-
-
-def _parent_names() -> dict[str, str]:
-    parents = {name: JOINT_NAMES[parent] for name, parent in zip(JOINT_NAMES, PARENTS) if parent >= 0}
-    for name, bone in BETWEEN.items():
-        parents[name] = bone.parent
-        parents[bone.child] = name
-    for side in SIDES:
-        parents[f"{side}_eye"] = "head"
-        for finger in FINGERS:
-            parents |= {f"{side}_{finger}1": f"{side}_wrist"}
-            parents |= {f"{side}_{finger}{part}": f"{side}_{finger}{part - 1}" for part in (2, 3)}
-    return parents
-
-
-_PARENT_NAMES = _parent_names()
-BONE_PARENTS: tuple[int, ...] = tuple(
-    BONE_INDEX[_PARENT_NAMES[name]] if name in _PARENT_NAMES else -1 for name in BONE_NAMES
-)
-
-
-def _joint_of(name: str) -> int:
-    if name in BETWEEN:
-        return JOINT_INDEX[BETWEEN[name].joint]
-    while name not in JOINT_INDEX:
-        name = _PARENT_NAMES[name]
-    return JOINT_INDEX[name]
-
-
-JOINT_OF_BONE: tuple[int, ...] = tuple(_joint_of(name) for name in BONE_NAMES)
+BONE_NAMES: tuple[str, ...] = EMBEDDED.names
+BONE_INDEX: dict[str, int] = EMBEDDED.index
+BONE_PARENTS: tuple[int, ...] = EMBEDDED.parents
+JOINT_OF_BONE: tuple[int, ...] = EMBEDDED.joint_of_bone
 """The joint that each bone turns with."""
-
-
-def _from_the_root() -> tuple[int, ...]:
-    order: list[int] = []
-    left = list(range(len(BONE_NAMES)))
-    while left:
-        ready = [bone for bone in left if BONE_PARENTS[bone] < 0 or BONE_PARENTS[bone] in order]
-        order += ready
-        left = [bone for bone in left if bone not in order]
-    return tuple(order)
-
-
-_ORDER = _from_the_root()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,27 +66,37 @@ class Rig:
     """The whole skeleton of one body in its bind pose."""
 
     heads: Tensor
-    """(66, 3) where the bones begin, metres."""
+    """(B, 3) where the bones begin, metres."""
     weights: Tensor
-    """(V, 66) skinning weights of the body's vertices, rows sum to one."""
+    """(V, B) skinning weights of the body's vertices, rows sum to one."""
     shaped: ShapedBody
+    armature: Armature
+    """The B bones."""
 
-    names = BONE_NAMES
-    """Of the bones."""
-    parents = BONE_PARENTS
-    """Bone that each hangs on; -1 for the pelvis."""
-    joint_of_bone = JOINT_OF_BONE
-    """Joint that each turns with."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the bones."""
+        return self.armature.names
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """Bone that each hangs on; -1 for the pelvis."""
+        return self.armature.parents
+
+    @property
+    def joint_of_bone(self) -> tuple[int, ...]:
+        """Joint that each bone turns with."""
+        return self.armature.joint_of_bone
 
     def pose(self, rotations: Tensor, translation: Tensor) -> Tensor:
-        """Return the transforms (T, 66, 4, 4) from bind space to posed space.
+        """Return the transforms (T, B, 4, 4) from bind space to posed space.
 
         rotations: (T, 22, 3, 3) local rotations of the joints from the T-pose; translation: (T, 3) pelvis, metres.
         """
         world = self._world(rotations)
-        placed: list[Tensor] = [translation] * len(BONE_NAMES)
-        for bone in _ORDER:
-            parent = BONE_PARENTS[bone]
+        placed: list[Tensor] = [translation] * len(self.names)
+        for bone in self.armature.order:
+            parent = self.parents[bone]
             if parent >= 0:
                 reach = self.heads[bone] - self.heads[parent]
                 placed[bone] = placed[parent] + world[:, parent] @ reach
@@ -145,25 +106,25 @@ class Rig:
         return torch.cat([top, bottom], -2)
 
     def relative(self, world: Tensor) -> Tensor:
-        """World rotations (T, 66, 3, 3) to rotations relative to the bone that each hangs on."""
+        """World rotations (T, B, 3, 3) to rotations relative to the bone that each hangs on."""
         up = [max(parent, 0) for parent in self.parents]
         relative = world[:, up].mT @ world
         relative[:, 0] = world[:, 0]
         return relative
 
     def _world(self, rotations: Tensor) -> Tensor:
-        """World rotations (T, 66, 3, 3) of the bones, from the bind pose."""
+        """World rotations (T, B, 3, 3) of the bones, from the bind pose."""
         joints = global_rotations(rotations)
         along = self._axes()
-        turned = [joints[:, joint] for joint in JOINT_OF_BONE]
-        for name, share in HELD_BACK.items():
+        turned = [joints[:, joint] for joint in self.joint_of_bone]
+        for name, share in self.armature.held_back.items():
             joint = JOINT_INDEX[name]
             turned[joint] = joints[:, joint] @ twisted(rotations[:, joint], along[joint], -share)
-        for name, bone in BETWEEN.items():
+        for name, bone in self.armature.between.items():
             if bone.shared:
                 joint, shared = JOINT_INDEX[bone.joint], JOINT_INDEX[bone.shared]
-                turned[BONE_INDEX[name]] = joints[:, joint] @ twisted(rotations[:, shared], along[joint], bone.share)
-        bind = self.shaped.to_tpose[list(JOINT_OF_BONE)] @ self._curls()
+                turned[self.armature.index[name]] = joints[:, joint] @ twisted(rotations[:, shared], along[joint], bone.share)
+        bind = self.shaped.to_tpose[list(self.joint_of_bone)] @ self._curls()
         return torch.stack(turned, 1) @ bind
 
     def _axes(self) -> Tensor:
@@ -173,16 +134,19 @@ class Rig:
             global_rotations(identity) @ self.shaped.to_tpose, self.shaped.joints, self.heads.new_zeros(1, 3)
         )[0]
         axes = torch.zeros_like(tpose)
-        for bone in BETWEEN.values():
+        for bone in self.armature.between.values():
             start = JOINT_INDEX[bone.joint]
             end = JOINT_INDEX[bone.child if bone.child in JOINT_INDEX else bone.shared]
             axes[start] = torch.nn.functional.normalize(tpose[end] - tpose[start], dim=0)
         return axes
 
     def _curls(self) -> Tensor:
-        """Rotations (66, 3, 3) in bind space that bend the fingers; the identity for all other bones."""
-        curls = torch.eye(3).to(self.heads).repeat(len(BONE_NAMES), 1, 1)
+        """Rotations (B, 3, 3) in bind space that bend the fingers; the identity for all other bones."""
+        curls = torch.eye(3).to(self.heads).repeat(len(self.names), 1, 1)
+        index = self.armature.index
         for side in SIDES:
+            if f"{side}_index1" not in index:
+                continue
             hand = self.shaped.to_tpose[JOINT_INDEX[f"{side}_wrist"]].T
             palm = hand @ self.heads.new_tensor([0.0, -1.0, 0.0])  # palms face the ground in the T-pose
             inward = self._span(f"{side}_index1", f"{side}_little1")
@@ -193,11 +157,12 @@ class Rig:
                 axis = torch.nn.functional.normalize(torch.linalg.cross(along, towards), dim=0)
                 bent = torch.tensor(degrees).cumsum(0).deg2rad().to(axis)
                 for bone, angle in zip(bones, bent):
-                    curls[BONE_INDEX[bone]] = axis_angle_to_matrix(axis * angle)
+                    curls[index[bone]] = axis_angle_to_matrix(axis * angle)
         return curls
 
     def _span(self, first: str, second: str) -> Tensor:
-        return torch.nn.functional.normalize(self.heads[BONE_INDEX[second]] - self.heads[BONE_INDEX[first]], dim=0)
+        index = self.armature.index
+        return torch.nn.functional.normalize(self.heads[index[second]] - self.heads[index[first]], dim=0)
 
 
 def twisted(rotation: Tensor, axis: Tensor, share: float) -> Tensor:

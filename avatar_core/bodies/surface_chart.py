@@ -15,7 +15,7 @@ from avatar_core.rendering.normals import vertex_normals
 class SurfacePoints:
     """N points on a body, described on the neutral bind pose so that they mean the same on every body."""
 
-    position: np.ndarray  # (N, 3) on the neutral bind pose, metres
+    position: np.ndarray  # (N, 3) on the embedded body's neutral bind pose, metres
     normal_z: np.ndarray  # (N,) forward component of the neutral bind normal
     arm: np.ndarray  # (N,) 0 at the shoulder, 1 elbow, 2 wrist, 3 fingertips; below 0 towards the trunk
     leg: np.ndarray  # (N,) 0 at the hip, 1 knee, 2 ankle
@@ -44,7 +44,7 @@ class SurfaceChart:
         height = (y - hip) / (neck - hip)
         mirrored = vertices * np.where(vertices[:, :1] < 0, [[-1.0, 1.0, 1.0]], 1.0)
         arm = _along_arm(mirrored, *(joints[JOINT_INDEX[f"left_{name}"]] for name in ("shoulder", "elbow", "wrist")))
-        self._channels = np.column_stack([vertices, normal_z, arm, leg, height]).astype(np.float32)
+        self._channels = np.column_stack([body.charted.cpu().numpy(), normal_z, arm, leg, height]).astype(np.float32)
 
     def region_ids(self, *names: str) -> tuple[int, ...]:
         """Return the indices of the regions whose name is, or ends with, one of `names`."""

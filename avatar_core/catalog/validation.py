@@ -11,6 +11,8 @@ from avatar_core.catalog.rows import MAX_SEED, PROMPT_COLUMNS, CatalogRow, Rejec
 MAX_TEXT = 300
 MAX_RAW = 1000
 
+_MORE = {"body": "; SMPL, SMPL-H and SMPL-X are added with `avatars models add PATH`"}
+"""How there come to be more of what a field names."""
 _SLUG_PART = 20
 _DIGEST_LENGTH = 14  # 56 bits: with 32, a hundred of a million rows that begin alike would share an id
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -107,7 +109,8 @@ class RowValidator:
             raise Rejection(field, f"{value[:80]!r} is no name", "use letters, digits, '.', '_' and '-'")
         if choices is not None and value not in choices:
             known = ", ".join(sorted(choices))
-            raise Rejection(field, f"{value[:80]!r} is unknown", f"leave it empty or use one of: {known}")
+            remedy = f"leave it empty or use one of: {known}{_MORE.get(field, '')}"
+            raise Rejection(field, f"{value[:80]!r} is unknown", remedy)
         return value
 
     def _claim(self, row: CatalogRow, given: bool) -> None:

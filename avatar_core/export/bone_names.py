@@ -2,25 +2,29 @@
 
 The names are Mixamo's without its prefix (`mixamorig:`), which are also those of MotionBuilder and HumanIK: Unity,
 Unreal, Blender's retargeting add-ons and this project's own BVH reader know them without being told. A bone that takes
-a share of a twist between two joints is called after the first of them: LeftArm, LeftArmTwist, LeftForeArm.
+a share of a twist between two joints is called after the first of them: LeftArm, LeftArmTwist, LeftForeArm. SMPL's
+joint of all fingers of a hand, for which Mixamo has none, is called LeftFingers.
 """
 
 from __future__ import annotations
 
-from avatar_core.bodies.rig import BONE_NAMES, FINGERS, SIDES
+from avatar_core.bodies.armatures import ARMATURES
+from avatar_core.bodies.rig import FINGERS, SIDES
 
 _TRUNK = {
     "pelvis": "Hips", "waist": "HipsTwist", "spine1": "Spine", "abdomen": "SpineTwist", "spine2": "Spine1",
     "spine3": "Spine2", "neck": "Neck", "neck2": "NeckTwist", "neck3": "NeckTwist1", "head": "Head",
+    "jaw": "Jaw",
 }  # fmt: skip
 _SIDED = {
     "hip": "UpLeg", "thigh_twist": "UpLegTwist", "knee": "Leg", "shin_twist": "LegTwist", "ankle": "Foot",
     "foot": "ToeBase", "collar": "Shoulder", "shoulder": "Arm", "upper_arm_twist": "ArmTwist", "elbow": "ForeArm",
-    "forearm_twist": "ForeArmTwist", "wrist": "Hand", "eye": "Eye",
+    "forearm_twist": "ForeArmTwist", "wrist": "Hand", "hand": "Fingers", "eye": "Eye",
 }  # fmt: skip
 _FINGERS = {"thumb": "Thumb", "index": "Index", "middle": "Middle", "ring": "Ring", "little": "Pinky"}
 _VRM_TRUNK = {
     "hips": "pelvis", "spine": "spine1", "chest": "spine2", "upperChest": "spine3", "neck": "neck", "head": "head",
+    "jaw": "jaw",
 }  # fmt: skip
 _VRM_SIDED = {
     "UpperLeg": "hip", "LowerLeg": "knee", "Foot": "ankle", "Toes": "foot", "Shoulder": "collar",
@@ -39,8 +43,8 @@ def _file_name(bone: str) -> str:
     return f"{side.capitalize()}Hand{_FINGERS[part[:-1]]}{part[-1]}"
 
 
-FILE_NAMES: dict[str, str] = {bone: _file_name(bone) for bone in BONE_NAMES}
-"""Names in files, by the rig's own."""
+FILE_NAMES: dict[str, str] = {bone: _file_name(bone) for armature in ARMATURES for bone in armature.names}
+"""Names in files, by the rigs' own."""
 
 
 def _humanoid() -> dict[str, str]:
@@ -55,4 +59,4 @@ def _humanoid() -> dict[str, str]:
 
 
 VRM_HUMANOID: dict[str, str] = _humanoid()
-"""The rig's bones by their names in VRM 1.0 humanoids."""
+"""The rigs' bones by their names in VRM 1.0 humanoids; an avatar has those that its armature has."""

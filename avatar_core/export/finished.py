@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from avatar_core.errors import ArtifactError
+from avatar_core.bodies.armatures import ARMATURES
 from avatar_core.export.bone_names import FILE_NAMES
 from avatar_core.export.glb import TPOSE, RestPose, build_glb
 from avatar_core.export.glb_buffer import COMPONENTS, SHAPES
@@ -150,12 +151,13 @@ def _avatar(file: _Document, name: str) -> FinishedAvatar:
     document = file.json
     skin, primitive = document.skins[0], document.meshes[0].primitives[0].attributes
     nodes = [document.nodes[index] for index in skin.joints]
-    if [node.name for node in nodes] != list(FILE_NAMES.values()):
+    names = [node.name for node in nodes]
+    armature = next((one for one in ARMATURES if [FILE_NAMES[bone] for bone in one.names] == names), None)
+    if armature is None:
         raise ValueError("its bones are others")
     tpose = [(node.extras or {}).get(TPOSE, (0.0, 0.0, 0.0, 1.0)) for node in nodes]
-    skeleton = Skeleton(
-        -file.array(skin.inverseBindMatrices)[:, 3, :3].astype(np.float64), np.array(tpose, np.float64).reshape(-1, 4)
-    )
+    heads = -file.array(skin.inverseBindMatrices)[:, 3, :3].astype(np.float64)
+    skeleton = Skeleton(heads, np.array(tpose, np.float64).reshape(-1, 4), armature)
     joints, weights = file.array(primitive.JOINTS_0), file.array(primitive.WEIGHTS_0)
     if joints.max(initial=0) >= len(nodes):
         raise ValueError("its weights name bones that do not exist")

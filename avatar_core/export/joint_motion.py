@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from avatar_core.bodies.rig import BONE_INDEX
 from avatar_core.bodies.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS
 from avatar_core.export.skeleton import Skeleton
 from avatar_core.rigging.clip import Clip
@@ -36,7 +35,8 @@ class JointMotion:
 
 def joint_motion(clip: Clip, skeleton: Skeleton) -> JointMotion:
     """Return the joints' part of a clip; what fingers and eyes do is left out."""
-    bones = [BONE_INDEX[_WHOLE_TURN.get(name, name)] for name in JOINT_NAMES]
+    index = skeleton.armature.index
+    bones = [index.get(_WHOLE_TURN.get(name, name), joint) for joint, name in enumerate(JOINT_NAMES)]
     tpose = Rotation.from_quat(skeleton.tpose[:NUM_JOINTS]).as_matrix()
     world = clip.transforms[:, bones, :3, :3].astype(np.float64) @ tpose.swapaxes(-1, -2)
     local = world.copy()

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar_core.bodies.rig import BONE_NAMES
 from avatar_core.export.finished import FinishedAvatar, texture_colors
 from avatar_core.export.mesh import TriangleMesh, decimate
 from avatar_core.export.normal_map import NormalMap, bake_normals, decoded
@@ -40,7 +39,7 @@ def reduced(avatar: FinishedAvatar, share: float) -> tuple[TriangleMesh, Skin]:
         small = _shrunk(len(relief.image), share)
         baked = bake_normals(source.facing, vertices, normals, faces, texture.charts, small)
         mesh = TriangleMesh(vertices, faces, normals, mesh.colors, texture, baked)
-    weights = places.interpolate(avatar.skin.dense(len(BONE_NAMES)), avatar.mesh.faces)
+    weights = places.interpolate(avatar.skin.dense(len(avatar.skeleton.names)), avatar.mesh.faces)
     return mesh, strongest(weights.astype(np.float64))
 
 

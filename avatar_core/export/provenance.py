@@ -20,6 +20,7 @@ __all__ = ["GENERATOR", "PACKAGES", "WeightFacts", "used_weights", "versions", "
 
 PACKAGES = ("torch", "numpy", "scipy", "warp-lang", "PyMCubes", "fast-simplification", "pygltflib", "trimesh")
 UNKNOWN_LICENCE = "brought by the user; see its own terms"
+# The shape codebook comes first: it belongs to the embedded body.
 PRIORS = ("shape_codebook", "pose_vae", "motion_vae", "view_readers")
 _CARDS = ("card.md", "README.md")
 
@@ -43,17 +44,23 @@ def versions() -> dict[str, str]:
     return found | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def used_weights(*, body: tuple[str, str], encoder: tuple[str, str]) -> dict[str, WeightFacts]:
+def used_weights(
+    *, body: tuple[str, str], encoder: tuple[str, str], body_licence: str | None = None
+) -> dict[str, WeightFacts]:
     """Return digest and licence of every model behind an avatar, by its role.
 
     Args:
         body: name and digest of the body model.
         encoder: name and digest of the image-text encoder.
+        body_licence: of a body model that was brought, whose shape codebook is its own; None: as its card says.
     """
     root = Path(str(files("avatar_core") / "weights"))
     brought = None if encoder[0] in EMBEDDED else Path(encoder[0])
     found = {"body": weight_facts(*body), "encoder": weight_facts(*encoder, brought)}
-    return found | {name: weight_facts(name, prior_digest(root / name)) for name in PRIORS}
+    if body_licence is not None:
+        found["body"] = found["body"].model_copy(update={"licence": body_licence})
+    priors = PRIORS if body_licence is None else PRIORS[1:]
+    return found | {name: weight_facts(name, prior_digest(root / name)) for name in priors}
 
 
 def weight_facts(name: str, digest: str, brought: Path | None = None) -> WeightFacts:

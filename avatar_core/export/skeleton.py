@@ -8,21 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from avatar_core.bodies.rig import BONE_NAMES, BONE_PARENTS, Rig
+from avatar_core.bodies.armature import Armature
+from avatar_core.bodies.rig import Rig
 from avatar_core.bodies.rotations import matrix_to_quaternion
-
-
-def _from_the_root() -> tuple[int, ...]:
-    order: list[int] = []
-    while len(order) < len(BONE_PARENTS):
-        order += [
-            bone for bone, parent in enumerate(BONE_PARENTS) if bone not in order and (parent < 0 or parent in order)
-        ]
-    return tuple(order)
-
-
-ORDER: tuple[int, ...] = _from_the_root()
-"""The bones, each after the one that it hangs on."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +21,24 @@ class Skeleton:
     """(B, 3) where they begin in the bind pose, metres."""
     tpose: NDArray[np.float64]
     """(B, 4) unit quaternions x, y, z, w: the turn of each bone, in the world's axes, from the bind to the T-pose."""
+    armature: Armature
+    """The bones' names and how they hang together."""
 
-    names = BONE_NAMES
-    """The rig's own names; `bone_names` has those in files."""
-    parents = BONE_PARENTS
-    """Bone that each hangs on; -1 for the pelvis."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The rig's own names; `bone_names` has those in files."""
+        return self.armature.names
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """Bone that each hangs on; -1 for the pelvis."""
+        return self.armature.parents
 
     @classmethod
     def of(cls, rig: Rig) -> Skeleton:
         """Return the skeleton of a rig."""
         turns = rig.shaped.to_tpose[list(rig.joint_of_bone)].double()
-        return cls(rig.heads.cpu().double().numpy(), matrix_to_quaternion(turns).cpu().numpy())
+        return cls(rig.heads.cpu().double().numpy(), matrix_to_quaternion(turns).cpu().numpy(), rig.armature)
 
     @property
     def offsets(self) -> NDArray[np.float64]:
@@ -59,7 +54,7 @@ class Skeleton:
         local = Rotation.from_quat(rotations.reshape(-1, 4)).as_matrix().reshape(*rotations.shape[:2], 3, 3)
         offsets = self.offsets
         world, placed = np.empty_like(local), np.empty((*rotations.shape[:2], 3))
-        for bone in ORDER:
+        for bone in self.armature.order:
             parent = self.parents[bone]
             if parent < 0:
                 world[:, bone], placed[:, bone] = local[:, bone], root

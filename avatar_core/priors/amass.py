@@ -8,30 +8,21 @@ leaving it out. What is approximate is size: positions are not scaled to the leg
 too needs the body model. A person a tenth taller than the skeleton walks a tenth too far, and the feet slide by it.
 """
 
-import lzma
-import math
 import zipfile
-import zlib
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from avatar_core.bodies.rotations import axis_angle_to_matrix
 from avatar_core.priors.captured_motion import CapturedMotion, check_finite, check_length
 from avatar_core.priors.motion_data import JOINTS, MotionDataError
+from avatar_core.storage.npz import UNREADABLE, ArrayRefused, array_names, read_numbers
 
 MAX_BYTES = 1 << 29
 """Size of the largest array that is read, unpacked."""
 
 _Z_UP_TO_Y_UP = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
-_DAMAGE = (ValueError, EOFError, SyntaxError, TypeError, TokenError, RecursionError, zlib.error, lzma.LZMAError)
-"""What reading the header or the data of a damaged array raises."""
-_UNREADABLE = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError)
-"""What `zipfile` raises for archives that are damaged, encrypted (RuntimeError) or compressed in a way it does not know
-(NotImplementedError)."""
 _RATES = ("mocap_framerate", "mocap_frame_rate")
 
 
@@ -42,7 +33,7 @@ def read_amass(path: Path) -> CapturedMotion:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
+            names = array_names(archive)
             missing = [name for name in ("poses", "trans") if name not in names]
             rate = next((name for name in _RATES if name in names), None)
             if missing or rate is None:
@@ -50,8 +41,10 @@ def read_amass(path: Path) -> CapturedMotion:
                 raise MotionDataError(
                     f"{path}: no AMASS motion: it lacks {', '.join(lacks)}; take this file out of the folder"
                 )
-            poses, trans, fps = (_read_array(path, archive, name) for name in ("poses", "trans", rate))
-    except _UNREADABLE as error:
+            poses, trans, fps = (read_numbers(archive, name, MAX_BYTES) for name in ("poses", "trans", rate))
+    except ArrayRefused as error:
+        raise MotionDataError(f"{path}: {error}") from error
+    except UNREADABLE as error:
         raise MotionDataError(f"{path}: not a readable .npz file ({error}); copy it again") from error
     if poses.ndim != 2 or poses.shape[1] < 3 * JOINTS or trans.shape != (len(poses), 3) or fps.size != 1:
         raise MotionDataError(
@@ -65,29 +58,3 @@ def read_amass(path: Path) -> CapturedMotion:
     rotations = axis_angle_to_matrix(torch.from_numpy(poses).unflatten(1, (JOINTS, 3)))
     rotations[:, 0] = _Z_UP_TO_Y_UP @ rotations[:, 0]
     return CapturedMotion(rotations, torch.from_numpy(trans) @ _Z_UP_TO_Y_UP.mT, float(fps.reshape(-1)[0]))
-
-
-def _read_array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray:
-    """Read one array of real numbers, after its header: a header that lies about the size costs no memory."""
-    entry = archive.getinfo(f"{name}.npy")
-    try:
-        with archive.open(entry) as file:
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read_header(file)
-        if dtype.hasobject:
-            raise MotionDataError(
-                f"{path}: {name} is a pickle, which can run code and is not loaded; save it as plain numbers"
-            )
-        size = math.prod(shape) * dtype.itemsize
-        if max(size, entry.file_size) > MAX_BYTES:
-            raise MotionDataError(f"{path}: {name} takes more than {MAX_BYTES >> 20} MiB; cut the file")
-        with archive.open(entry) as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except _DAMAGE as error:
-        raise MotionDataError(f"{path}: {name} is not a readable array ({error}); copy the file again") from error
-    if array.dtype.kind not in "fiu":
-        raise MotionDataError(f"{path}: {name} holds {array.dtype}, not numbers; save it as plain numbers")
-    return array

@@ -19,12 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from avatar_core.bodies import BodyModel, ShapedBody, load_body
+from avatar_core.bodies import EMBEDDED, BodyModel, ShapedBody, load_body
 from avatar_core.errors import ConfigError, WeightsError
+from avatar_core.priors.body_codebook import shape_codebook_of
 from avatar_core.priors.kinematics import without_heading
 from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE
 from avatar_core.priors.pose_vae import PoseCodebook, PoseVAE
-from avatar_core.priors.shape_codebook import load_shape_codebook
 from avatar_core.priors.view_encoders import ViewEncoder, load_view_encoder, shape_views
 from avatar_core.priors.views import GreyViews, pose_body
 from avatar_core.priors.weights import weights_folder
@@ -60,12 +60,14 @@ def codebook_features(
 ) -> Tensor:
     """Return unit features of a codebook's entries: (N, D) of "shape" and "pose", (N, K, D) of "motion".
 
-    A motion has one for each of its K key frames. They are looked for beside the shipped weights, then in the cache;
-    else computed and cached, with `progress(done, total, note)`. Rank them with `load_view_encoder(kind).search`.
+    Shapes are those of `body`; poses and motions are shown by the embedded body (see `judged_body`). A motion has one
+    for each of its K key frames. They are looked for beside the shipped weights, then in the cache; else computed and
+    cached, with `progress(done, total, note)`. Rank them with `load_view_encoder(kind).search`.
 
     Raises ConfigError for an unknown kind, WeightsError when the codebook is missing.
     """
-    source, view = codebook_views(kind), load_view_encoder(kind, encoder, body)
+    body = judged_body(kind, body)
+    source, view = codebook_views(kind, body), load_view_encoder(kind, encoder, body)
     name = f"features-{features_digest(source.digest, view.digest, body.digest)[:12]}.safetensors"
     cached = cache_root() / "features" / kind / name
     for path in (weights_folder(source.folder) / name, cached):
@@ -78,6 +80,17 @@ def codebook_features(
     return features.half().float().to(encoder.device)
 
 
+def judged_body(kind: str, body: BodyModel) -> BodyModel:
+    """Return the body that a codebook's pictures show: `body` for shapes, the embedded one for poses and motions.
+
+    What a pose looks like at a reader's few pixels hangs on the pose, not on whose body is in it; so bodies that users
+    bring need no pictures of 9,000 poses before their first avatar.
+    """
+    if kind == "shape" or body.name == EMBEDDED:
+        return body
+    return load_body(EMBEDDED, body.template.device)
+
+
 def features_digest(codebook: str, view: str, body: str) -> str:
     """Key of a features file, 64 hex characters, from the digests of what it depends on."""
     return hashlib.sha256(f"{VERSION}\x1f{codebook}\x1f{view}\x1f{body}".encode()).hexdigest()
@@ -88,7 +101,7 @@ def compute_features(
     kind: str, view: ViewEncoder, body: BodyModel, *, progress: Progress | None = None, batch: int = 32
 ) -> Tensor:
     """Render and encode every entry of a codebook; the result is as that of `codebook_features`, on the CPU."""
-    source = codebook_views(kind)
+    source = codebook_views(kind, body)
     total = source.count * source.frames
     pending: list[Tensor] = []
     features: list[Tensor] = []
@@ -108,10 +121,11 @@ def neutral_body(body: BodyModel) -> ShapedBody:
     return body.shape(body.neutral_shape)
 
 
-def codebook_views(kind: str) -> CodebookViews:
-    """Return the shipped codebook called `kind` as pictures; raises ConfigError when there is none of that name."""
+def codebook_views(kind: str, body: BodyModel) -> CodebookViews:
+    """Return the codebook called `kind` as pictures, that of shapes for `body`; raises ConfigError when there is none
+    of that name."""
     if kind == "shape":
-        book = load_shape_codebook()
+        book = shape_codebook_of(body)
         return CodebookViews("shape_codebook", len(book), book.digest, 1, lambda b, s, _: _shapes(b, s, book.betas))
     if kind == "pose":
         poses, vae = PoseCodebook.load(), PoseVAE.load()
@@ -179,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     body, encoder = load_body(), load_encoder(options.encoder)
     for kind in options.kinds:
-        source, view = codebook_views(kind), load_view_encoder(kind, encoder, body)
+        source, view = codebook_views(kind, body), load_view_encoder(kind, encoder, body)
         folder = weights_folder(source.folder)
         if not folder.is_dir():
             raise WeightsError(f"{folder}: no such folder; build the {kind} codebook first")

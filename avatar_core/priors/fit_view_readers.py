@@ -116,7 +116,7 @@ class TextDirections:
 
 def rendered_thumbnails(kind: str, body: BodyModel) -> Tensor:
     """Return thumbnails (entries times frames, P) of a codebook."""
-    source, found = codebook_views(kind), []
+    source, found = codebook_views(kind, body), []
     with torch.no_grad():
         for done, images in enumerate(source.images(body, 2 * THUMBNAIL, POSE_AZIMUTHS), start=1):
             found.append(thumbnails(images[None])[0])
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     pixels = rendered_thumbnails("shape", body)
     fitted = {"shape": fit_reader(pixels, shapes.goals, torch.ones(len(pixels)), SHAPE_SETTINGS)}
     poses, motions = PoseCodebook.load(), MotionCodebook.load()
-    frames = codebook_views("motion").frames
+    frames = codebook_views("motion", body).frames
     actions = TextDirections(
         action_texts(poses.labels, poses.captions, 1) + action_texts(motions.labels, motions.captions, frames),
         [motion_prompt, spoken],

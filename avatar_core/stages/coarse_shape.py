@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from avatar_core.errors import ArtifactError, BodyError
+from avatar_core.errors import ArtifactError
 from avatar_core.perception.prompts import shape_prompt
+from avatar_core.priors.body_codebook import shape_codebook_of
 from avatar_core.priors.features import codebook_features, neutral_body
 from avatar_core.priors.scoring import soft_top
-from avatar_core.priors.shape_codebook import load_shape_codebook
 from avatar_core.priors.view_encoders import load_view_encoder, shape_views
 from avatar_core.priors.views import GreyViews
 from avatar_core.stages.base import StageContext
@@ -85,15 +85,10 @@ def run(prompt: str, *, config: Config, seed: int, context: StageContext) -> Coa
     """Search the shape codebook for `prompt`, as "a tall and fat man".
 
     A prompt that says little about a shape gives one between the neutral body's and what was found. The search is
-    exact, so that `seed` decides nothing. Raises BodyError when there is no codebook for the body.
+    exact, so that `seed` decides nothing.
     """
     body, encoder = context.body, context.encoder
-    book = load_shape_codebook()
-    if book.body != body.name or book.betas.shape[1] != len(body.shape_labels):
-        raise BodyError(
-            f"the shape codebook was built on {book.body!r}, not on {body.name!r}; "
-            "build one with avatar_core.priors.build_shape_codebook"
-        )
+    book = shape_codebook_of(body)
     features = codebook_features("shape", encoder, body, progress=context.progress)
     target = encoder.encode_texts([shape_prompt(prompt)])[0].to(features)
     view = load_view_encoder("shape", encoder, body)

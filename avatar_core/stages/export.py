@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from avatar_core.bodies import EMBEDDED
 from avatar_core.errors import ArtifactError
 from avatar_core.export import view_features
 from avatar_core.export.glb import RestPose, build_glb, json_extras
@@ -172,7 +173,9 @@ def run(
         )
         avatar = replace(avatar, mesh=refined.mesh)
     weights = used_weights(
-        body=(context.body.name, context.body.digest), encoder=(context.encoder.name, context.encoder.digest)
+        body=(context.body.name, context.body.digest),
+        encoder=(context.encoder.name, context.encoder.digest),
+        body_licence=None if context.body.name == EMBEDDED else context.body.licence,
     )
     files: dict[str, bytes] = {}
     with steps.part("model_files"):

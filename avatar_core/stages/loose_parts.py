@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avatar_core.bodies.rig import BONE_INDEX, Rig
+from avatar_core.bodies.rig import Rig
 from avatar_core.bodies.skeleton import JOINT_INDEX
 from avatar_core.fields.garment_volume import volume_distance
 from avatar_core.rigging.skinning import LoosePart
@@ -51,13 +51,13 @@ def loose_parts(
             )
             parts.append(LoosePart(share, hidden, _skirt_weights(rig, volume.numpy(), points.numpy())))
         else:
-            parts.append(LoosePart(share, np.zeros(len(points)), _only("head", len(points))))
+            parts.append(LoosePart(share, np.zeros(len(points)), _only(rig, "head", len(points))))
     return tuple(parts)
 
 
-def _only(bone: str, count: int) -> NDArray[np.float64]:
-    weights = np.zeros((count, len(BONE_INDEX)))
-    weights[:, BONE_INDEX[bone]] = 1.0
+def _only(rig: Rig, bone: str, count: int) -> NDArray[np.float64]:
+    weights = np.zeros((count, len(rig.names)))
+    weights[:, rig.armature.index[bone]] = 1.0
     return weights
 
 
@@ -79,10 +79,10 @@ def _skirt_weights(rig: Rig, cone: NDArray[np.floating], points: NDArray[np.floa
     left = 0.5 + 0.5 * np.sin(0.5 * np.pi * across)
     swing = SWING * np.clip((hip - y) / (hip - knee), 0.0, 1.0)
     shin = SHIN * np.clip((knee - y) / (knee - ankle), 0.0, 1.0)
-    weights = _only("pelvis", len(points)) * (1.0 - swing)[:, None]
+    weights = _only(rig, "pelvis", len(points)) * (1.0 - swing)[:, None]
     for side, share in (("left", left), ("right", 1.0 - left)):
         # None in the middle, where both shins would make more influences than a vertex can have.
         bent = shin * np.clip(2.0 * share - 1.0, 0.0, 1.0)
-        weights[:, BONE_INDEX[f"{side}_hip"]] = share * swing * (1.0 - bent)
-        weights[:, BONE_INDEX[f"{side}_knee"]] = share * swing * bent
+        weights[:, rig.armature.index[f"{side}_hip"]] = share * swing * (1.0 - bent)
+        weights[:, rig.armature.index[f"{side}_knee"]] = share * swing * bent
     return weights

@@ -92,14 +92,7 @@ class Subject:
         left, right = (_box(_part(body, shaped, (name,))) for name in HANDS)
         hands = (left[0], right[0])
         size = max(left[1], right[1])
-        return cls(*_box(shaped.vertices), *head, *feet, hands, size, _sex(body, shaped), shaped.vertices.device)
-
-
-def _sex(body: BodyModel, shaped: ShapedBody) -> str | None:
-    if "gender" not in body.shape_labels:
-        return None
-    gender = float(shaped.betas[body.shape_labels.index("gender")])
-    return "woman" if gender > 0.65 else ("man" if gender < 0.35 else None)
+        return cls(*_box(shaped.vertices), *head, *feet, hands, size, body.sex(shaped), shaped.vertices.device)
 
 
 def _part(body: BodyModel, shaped: ShapedBody, regions: tuple[str, ...]) -> Tensor:

@@ -18,6 +18,7 @@ from flows.cli import (
     gallery,
     inspection,
     making,
+    models,
     reports,
     upkeep,
 )
@@ -60,6 +61,7 @@ app.command("export")(exporting.export)
 app.command("animate")(animating.animate)
 app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
+app.add_typer(models.models, name="models")
 
 
 class LogFormat(StrEnum):

@@ -9,6 +9,7 @@ from avatar_core.errors import CatalogError
 from flows.cli.errors import EXIT_FAILED, friendly
 from flows.cli.library import LibraryOption, existing_library
 from flows.cli.making import (
+    BodyOption,
     DeviceOption,
     EncoderOption,
     PoolOption,
@@ -147,6 +148,7 @@ def regenerate(
     seeds: Annotated[int, typer.Option(min=1, max=20, help="Seeds tried for one below --min-score.")] = 3,
     preset: PresetOption = None,
     encoder: EncoderOption = "bodyclip",
+    body: BodyOption = None,
     device: DeviceOption = "auto",
     pool: PoolOption = None,
     queue: QueueOption = None,
@@ -171,5 +173,5 @@ def regenerate(
 
     gate = None if min_score is None else Gate(minimum=min_score, attempts=seeds)
     options = RunOptions(remake_before=days_ago(older_than_days), gate=gate)
-    request = Request(library, catalog, (), preset, encoder, device, options=options)
+    request = Request(library, catalog, (), preset, encoder, device, options=options, body=body)
     make_request(request, pool, queue, window)

@@ -35,6 +35,14 @@ EncoderOption = Annotated[
         "(openai/clip-vit-base-patch32), or clip:NAME of OpenAI's own package.",
     ),
 ]
+BodyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--body",
+        help="Body of rows that name none: the embedded anny, or smpl, smplx-female, … that you added with "
+        "`avatars models add`. Default: the preset's.",
+    ),
+]
 FLEET = "On a fleet"
 LIMITS = "When to stop, what to try again"
 PoolOption = Annotated[
@@ -61,6 +69,7 @@ def run(
     library: LibraryOption = "library",
     preset: PresetOption = None,
     encoder: EncoderOption = "bodyclip",
+    body: BodyOption = None,
     device: DeviceOption = "auto",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Make only the first N good rows.")] = None,
     only: Annotated[
@@ -142,6 +151,7 @@ def run(
         only=tuple(only or ()),
         limit=limit,
         options=options,
+        body=body,
     )
     make_request(request, pool, queue, window)
 
@@ -156,6 +166,7 @@ def make(
     library: LibraryOption = "library",
     preset: PresetOption = None,
     encoder: EncoderOption = "bodyclip",
+    body: BodyOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Make one avatar from three prompts.
@@ -178,7 +189,13 @@ def make(
     if isinstance(row, RejectedRow):
         raise CatalogError(f"--{row.field}: {row.reason}; {row.remedy}.")
     request = Request(
-        library=library, catalog="avatars make", rows=(row,), preset=preset, encoder=encoder, device=device
+        library=library,
+        catalog="avatars make",
+        rows=(row,),
+        preset=preset,
+        encoder=encoder,
+        device=device,
+        body=body,
     )
     make_request(request)
 

@@ -156,7 +156,9 @@ def test_known_presets_and_bodies_are_checked_and_listed():
     assert read_one(b"tall,red,walks,,,draft,anny\n", **options).preset == "draft"
     row = read_one(b"tall,red,walks,,,ultra\n", **options)
     assert (row.field, row.remedy) == ("preset", "leave it empty or use one of: draft, standard")
-    assert read_one(b"tall,red,walks,,,,smpl\n", **options).field == "body"
+    unknown = read_one(b"tall,red,walks,,,,smpl\n", **options)
+    assert unknown.field == "body"
+    assert "avatars models add PATH" in unknown.remedy
 
 
 def test_a_quote_that_is_never_closed_costs_one_row():

@@ -1,13 +1,12 @@
 """What the tests of exported files share: a man of capsules whose shape is known, and Khronos's validator."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-from node_tools import require_packages, run_node
+from node_tools import glb_issues, require_packages
 from torch import Tensor
 
 from avatar_core.export.finished import FinishedAvatar, read_finished
@@ -66,13 +65,6 @@ def littered_man() -> CapsuleMan:
     return CapsuleMan(crumbs=True)
 
 
-VALIDATE = """
-const validator = require('gltf-validator');
-validator.validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[1])))
-  .then(report => console.log(JSON.stringify(report.issues)));
-"""
-
-
 @pytest.fixture
 def validate_glb(tmp_path) -> Callable[[bytes], dict[str, Any]]:
     """Return a function: bytes of a GLB -> the validator's issues; needs node and npm's gltf-validator."""
@@ -81,7 +73,7 @@ def validate_glb(tmp_path) -> Callable[[bytes], dict[str, Any]]:
     def validate(content: bytes) -> dict[str, Any]:
         path = tmp_path / "validated.glb"
         path.write_bytes(content)
-        return json.loads(run_node(VALIDATE, path))
+        return glb_issues(path)
 
     return validate
 

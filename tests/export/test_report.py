@@ -133,6 +133,13 @@ def test_a_name_alone_licenses_nothing(tmp_path):
     assert used_weights(body=("anny", "d"), encoder=(str(tmp_path), "e"))["encoder"].licence == "as its card says: mit"
 
 
+def test_a_brought_body_comes_with_its_own_licence_and_shapes():
+    terms = "SMPL body model licence: non-commercial"
+    found = used_weights(body=("smpl", "d"), encoder=("bodyclip", "e"), body_licence=terms)
+    assert found["body"].licence == terms
+    assert "shape_codebook" not in found
+
+
 def test_versions_name_python_and_the_project():
     assert {"python", "avatar_core", "torch"} <= set(versions())
 

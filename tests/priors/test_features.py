@@ -29,7 +29,7 @@ def small_shapes(monkeypatch, tmp_path):
     """A codebook of five shapes, which nobody ships features of, and an empty cache."""
     book = load_shape_codebook()
     small = replace(book, latents=book.latents[::300][:5], betas=book.betas[::300][:5], digest="five shapes")
-    monkeypatch.setattr(features, "load_shape_codebook", lambda: small)
+    monkeypatch.setattr(features, "shape_codebook_of", lambda body: small)
     monkeypatch.setenv("AVATARS_CACHE", str(tmp_path / "cache"))
     return small
 
@@ -74,7 +74,7 @@ def test_a_damaged_cache_is_computed_again(small_shapes, body, encoder, tmp_path
 def test_another_codebook_has_features_of_its_own(small_shapes, body, encoder, monkeypatch):
     first = codebook_features("shape", encoder, body)
     other = replace(small_shapes, betas=small_shapes.betas.flip(0), digest="reversed")
-    monkeypatch.setattr(features, "load_shape_codebook", lambda: other)
+    monkeypatch.setattr(features, "shape_codebook_of", lambda body: other)
     assert torch.allclose(codebook_features("shape", encoder, body), first.flip(0), atol=2e-3)
 
 

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from avatar_core.bodies import load_body
+from avatar_core.bodies.phenotypes import sample_phenotypes
 from avatar_core.errors import BodyError, WeightsError
-from avatar_core.priors.build_shape_codebook import build_shape_codebook, sample_phenotypes
+from avatar_core.priors.build_shape_codebook import build_shape_codebook
 from avatar_core.priors.shape_codebook import load_shape_codebook
 
 LABELS = ("gender", "age", "muscle", "weight", "height", "proportions")

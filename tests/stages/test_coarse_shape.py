@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from avatar_core.bodies import load_body
-from avatar_core.errors import ArtifactError, BodyError
+from avatar_core.errors import ArtifactError
 from avatar_core.perception.encoder import load_encoder
 from avatar_core.stages import coarse_shape
 from avatar_core.stages.base import StageContext
@@ -98,10 +98,3 @@ def test_a_damaged_shape_is_refused(tmp_path):
         CoarseShape.load(tmp_path)
 
 
-def test_another_body_model_is_refused(context):
-    class OtherBody:
-        def __getattr__(self, name):
-            return "other" if name == "name" else getattr(context.body, name)
-
-    with pytest.raises(BodyError, match="built on 'anny', not on 'other'"):
-        coarse_shape.run("a man", config=Config(), seed=0, context=replace(context, body=OtherBody()))

@@ -1,11 +1,19 @@
 """Node and npm packages for tests of files that other programs read."""
 
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+VALIDATE = """
+const validator = require('gltf-validator');
+validator.validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[1])))
+  .then(report => console.log(JSON.stringify(report.issues)));
+"""
 
 
 def require_packages(*names: str) -> None:
@@ -29,6 +37,11 @@ def run_node(script: str, *arguments: object) -> str:
     done = _run(script, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def glb_issues(path: Path) -> dict[str, Any]:
+    """Return what Khronos's validator says of a GLB; needs npm's gltf-validator."""
+    return json.loads(run_node(VALIDATE, path))
 
 
 def _run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ from avatar_core.errors import ConfigError
 from avatar_core.export.bone_names import FILE_NAMES
 from avatar_core.export.finished import FinishedAvatar
 from avatar_core.export.glb import ROUGHNESS
-from avatar_core.export.skeleton import ORDER, Skeleton
+from avatar_core.export.skeleton import Skeleton
 from avatar_core.rigging.clip import Clip
 
 FILE, PICTURE, NORMALS = "avatar.usdc", "albedo.png", "normals.png"
@@ -82,10 +82,10 @@ def prim_name(name: str) -> str:
 def joint_paths(skeleton: Skeleton) -> list[str]:
     """Return the bones' names as USD spells them, with all those that they hang on."""
     paths: dict[int, str] = {}
-    for bone in ORDER:
+    for bone in skeleton.armature.order:
         name, parent = FILE_NAMES[skeleton.names[bone]], skeleton.parents[bone]
         paths[bone] = name if parent < 0 else f"{paths[parent]}/{name}"
-    return [paths[bone] for bone in ORDER]
+    return [paths[bone] for bone in skeleton.armature.order]
 
 
 def _named(clips: Any) -> list[tuple[str, Clip]]:
@@ -106,9 +106,9 @@ def _points(pxr: Any, values: NDArray[np.floating]) -> Any:
 def _skeleton(pxr: Any, stage: Any, root: Any, bones: Skeleton) -> Any:
     skeleton = pxr.UsdSkel.Skeleton.Define(stage, root.AppendChild("Skeleton"))
     skeleton.CreateJointsAttr(joint_paths(bones))
-    offsets = bones.offsets
-    skeleton.CreateBindTransformsAttr([_moved(pxr, bones.heads[bone]) for bone in ORDER])
-    skeleton.CreateRestTransformsAttr([_moved(pxr, offsets[bone]) for bone in ORDER])
+    offsets, order = bones.offsets, bones.armature.order
+    skeleton.CreateBindTransformsAttr([_moved(pxr, bones.heads[bone]) for bone in order])
+    skeleton.CreateRestTransformsAttr([_moved(pxr, offsets[bone]) for bone in order])
     return skeleton
 
 
@@ -134,7 +134,7 @@ def _mesh(pxr: Any, stage: Any, root: Any, avatar: FinishedAvatar) -> Any:
     texture.Set(pxr.Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(uvs, np.float32)))
     texture.SetIndices(pxr.Vt.IntArray.FromNumpy(np.ascontiguousarray(charts.face_uvs.ravel())))
     binding = pxr.UsdSkel.BindingAPI.Apply(mesh.GetPrim())
-    place = np.argsort(ORDER)  # USD wants parents first; the rig's own order has the joints first
+    place = np.argsort(avatar.skeleton.armature.order)  # USD wants parents first; the rig's own order has the joints first
     joints = place[avatar.skin.joints[rows].astype(int)].astype(np.int32)
     binding.CreateJointIndicesPrimvar(False, 4).Set(pxr.Vt.IntArray.FromNumpy(np.ascontiguousarray(joints.ravel())))
     weights = np.ascontiguousarray(avatar.skin.weights[rows].ravel())
@@ -185,7 +185,7 @@ def _material(pxr: Any, stage: Any, root: Any, avatar: FinishedAvatar, folder: P
 def _animation(pxr: Any, stage: Any, root: Any, name: str, clip: Clip, skeleton: Skeleton) -> Any:
     animation = pxr.UsdSkel.Animation.Define(stage, root.AppendChild(f"Clip_{name}"))
     animation.CreateJointsAttr(joint_paths(skeleton))
-    order = list(ORDER)
+    order = list(skeleton.armature.order)
     offsets = skeleton.offsets.astype(np.float32)[order]
     animation.CreateScalesAttr(pxr.Vt.Vec3hArray(len(order), pxr.Gf.Vec3h(1.0)))
     translations, rotations = animation.CreateTranslationsAttr(), animation.CreateRotationsAttr()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from scipy.spatial.transform import Rotation
 
-from avatar_core.bodies.rig import BONE_INDEX
 from avatar_core.export.bone_names import VRM_HUMANOID
 from avatar_core.export.finished import FinishedAvatar
 from avatar_core.export.glb import FIRST_BONE, build_document, document_bytes
@@ -39,23 +38,25 @@ def write(avatar: FinishedAvatar, folder: Path) -> None:
 
 def vrm_extension(avatar: FinishedAvatar) -> dict[str, object]:
     """Return the content of VRMC_vrm."""
-    return {
+    index = avatar.skeleton.armature.index
+    bones = {bone: {"node": FIRST_BONE + index[name]} for bone, name in VRM_HUMANOID.items() if name in index}
+    extension: dict[str, object] = {
         "specVersion": "1.0",
         "meta": _meta(avatar),
-        "humanoid": {
-            "humanBones": {bone: {"node": FIRST_BONE + BONE_INDEX[name]} for bone, name in VRM_HUMANOID.items()}
-        },
+        "humanoid": {"humanBones": bones},
         "firstPerson": {"meshAnnotations": [{"node": 0, "type": "auto"}]},
         "expressions": {"preset": {}},  # none, but three-vrm moves no eyes without the field
-        "lookAt": {
+    }
+    if "leftEye" in bones:
+        extension["lookAt"] = {
             "type": "bone",
             "offsetFromHeadBone": _eyes_from_head(avatar),
             **{
                 f"rangeMap{direction}": dict(_EYE_RANGE)
                 for direction in ("HorizontalInner", "HorizontalOuter", "VerticalDown", "VerticalUp")
             },
-        },
-    }
+        }
+    return extension
 
 
 def _meta(avatar: FinishedAvatar) -> dict[str, object]:
@@ -89,7 +90,7 @@ def is_permissive(licence: str) -> bool:
 
 def _eyes_from_head(avatar: FinishedAvatar) -> list[float]:
     """Where the middle between the eyes is, from the head bone, in the T-pose: metres."""
-    heads, head = avatar.skeleton.heads, BONE_INDEX["head"]
-    eyes = (heads[BONE_INDEX["left_eye"]] + heads[BONE_INDEX["right_eye"]]) / 2
+    heads, index = avatar.skeleton.heads, avatar.skeleton.armature.index
+    head, eyes = index["head"], (heads[index["left_eye"]] + heads[index["right_eye"]]) / 2
     turn = Rotation.from_quat(avatar.skeleton.tpose[head])
     return [float(value) for value in turn.apply(eyes - heads[head])]
