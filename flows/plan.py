@@ -28,8 +28,8 @@ class Planner:
     """Turns rows into avatars, by a recipe for each preset and body that occurs."""
 
     def __init__(self, options: PlanOptions) -> None:
-        """Raises ConfigError when the options' preset does not load or the body is not on this machine, and WeightsError
-        when weights are missing."""
+        """Raises ConfigError when the options' preset does not load or the body is not here, and WeightsError when
+        weights are missing."""
         self.options = options
         self._presets: dict[str, Preset] = {}
         self._numbers: dict[tuple[str, str | None], int] = {}

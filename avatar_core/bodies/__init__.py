@@ -9,7 +9,7 @@ import torch
 
 from avatar_core.bodies.anny_compact import AnnyCompact
 from avatar_core.bodies.base import BodyModel, PosedBody, ShapedBody
-from avatar_core.bodies.brought import ADD, brought_names, load_model
+from avatar_core.bodies.brought import ADD, brought_names, find_model, load_model
 from avatar_core.bodies.smpl import SmplBody
 from avatar_core.bodies.smpl_kinds import MODEL_NAMES
 from avatar_core.errors import ConfigError
@@ -25,16 +25,13 @@ def body_names() -> tuple[str, ...]:
 
 def check_body(name: str) -> None:
     """Raise ConfigError, which says what to do, unless there is a body of that name on this machine."""
-    if name in body_names():
-        return
     if name in MODEL_NAMES:
+        find_model(name)
+    elif name != EMBEDDED:
         raise ConfigError(
-            f"body {name!r} is not on this machine: add your own download of it once, with `{ADD}` (a zip, folder, .npz "
-            "or .pkl)"
+            f"body {name!r} is unknown; there are: {', '.join(body_names())}. SMPL, SMPL-H and SMPL-X are added with "
+            f"`{ADD}`"
         )
-    raise ConfigError(
-        f"body {name!r} is unknown; there are: {', '.join(body_names())}. SMPL, SMPL-H and SMPL-X are added with `{ADD}`"
-    )
 
 
 def load_body(name: str = EMBEDDED, device: torch.device | str = "cpu") -> BodyModel:

@@ -123,7 +123,8 @@ class Rig:
         for name, bone in self.armature.between.items():
             if bone.shared:
                 joint, shared = JOINT_INDEX[bone.joint], JOINT_INDEX[bone.shared]
-                turned[self.armature.index[name]] = joints[:, joint] @ twisted(rotations[:, shared], along[joint], bone.share)
+                twist = twisted(rotations[:, shared], along[joint], bone.share)
+                turned[self.armature.index[name]] = joints[:, joint] @ twist
         bind = self.shaped.to_tpose[list(self.joint_of_bone)] @ self._curls()
         return torch.stack(turned, 1) @ bind
 

@@ -29,9 +29,9 @@ BIND_DEGREES: dict[str, tuple[float, float, float]] = {
 Views are drawn, clothes cut and shapes recognised on bodies that stand so. The right joints mirror them.
 """
 EXTREMES = (-3.0, -1.5, 1.5, 3.0)
-"""Values of each shape component, and of the first two together, that are always in a sample."""
+"""Values of each shape component, and of the first two together, that are in every sample."""
 SPREAD = (1.6, 1.6)
-"""Standard deviations of the first components in a sample, stature and bulk; the others' is one, as in SMPL's people."""
+"""Standard deviation of the first components in a sample, stature and bulk; the others' is one, as of SMPL's people."""
 LARGEST = 3.5
 
 
@@ -68,7 +68,7 @@ class SmplBody:
         """Build the bind-pose body of shape components `betas` (S,); raises BodyError when not valid."""
         if betas.shape != self.neutral_shape.shape:
             raise BodyError(
-                f"shape vector has shape {tuple(betas.shape)}; expected {len(self.shape_labels)} components of {self.name}"
+                f"shape vector has shape {tuple(betas.shape)}; {self.name} has {len(self.shape_labels)} components"
             )
         if not bool(torch.isfinite(betas).all()):
             raise BodyError(f"shape vector has values that are not finite: {betas.tolist()}")
@@ -106,7 +106,8 @@ class SmplBody:
         return {"male": "man", "female": "woman"}.get(self._gender)
 
     def plausible_shapes(self, count: int, seed: int) -> Tensor:
-        """Return shape vectors (count, S): the neutral one, the ends of each component, then a scrambled Halton sequence.
+        """Return shape vectors (count, S): the neutral one, the ends of each component, then a scrambled Halton
+        sequence.
 
         Raises ValueError when `count` is too small.
         """

@@ -34,8 +34,8 @@ class SmplTensors:
                 arrays.template, arrays.regressor, arrays.weights, arrays.shape_directions, arrays.pose_directions,
             )
         )  # fmt: skip
-        directions = (values.flatten(0, 1).mT.contiguous() for values in (shapes, poses))
-        return cls(template, *directions, regressor, weights, arrays.kind.parents)
+        shapes, poses = (values.flatten(0, 1).mT.contiguous() for values in (shapes, poses))
+        return cls(template, shapes, poses, regressor, weights, arrays.kind.parents)
 
 
 @dataclass(frozen=True, eq=False)

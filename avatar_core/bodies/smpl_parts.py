@@ -1,7 +1,7 @@
 """Which part of an SMPL body each vertex belongs to, and where that part is on the embedded body.
 
-Clothes, hair and faces are cut in the terms of the embedded body's neutral shape (`surface_chart`). An SMPL head is laid
-over that head by its eyes, crown and nose, and the rest by the height of the trunk.
+Clothes, hair and faces are cut in the terms of the embedded body's neutral shape (`surface_chart`). An SMPL head is
+laid over that head by its eyes, crown and nose, and the rest by the height of the trunk.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ PELVIS, NECK = 0.986, 1.572
 """Heights of its joints."""
 EYE_VERTICES: dict[int, tuple[int, int]] = {6890: (2800, 6260)}
 """Vertices in the middle of the left and right eye, by the number of vertices: of SMPL's and SMPL-H's mesh."""
+EYES_ALIKE = 0.01
+"""How far one eye may be from where the other is mirrored, metres."""
 EYE_OPENING = (0.014, 0.010)
 """Half-width and half-height of what is labelled as an eye, metres."""
 NEAREST_TO_EYE = 3
@@ -91,8 +93,10 @@ def _eyes(
     if "left_eye" in kind.joints:
         return joints[kind.joints.index("left_eye"), :2]
     if len(vertices) in EYE_VERTICES:
-        left, right = (vertices[number] for number in EYE_VERTICES[len(vertices)])
-        return np.array([(left[0] - right[0]) / 2, (left[1] + right[1]) / 2])
+        numbers = list(EYE_VERTICES[len(vertices)])
+        left, right = vertices[numbers]
+        if head[numbers].min() > 0.5 and np.abs(left * [-1, 1, 1] - right).max() < EYES_ALIKE:  # no other mesh's
+            return np.array([(left[0] - right[0]) / 2, (left[1] + right[1]) / 2])
     own = vertices[head > 0.5]
     nose, crown = own[own[:, 2].argmax(), 1], own[:, 1].max()
     return np.array([EYE_ASIDE * (crown - nose) / 0.155, nose + EYE_OVER_NOSE * (crown - nose)])
@@ -116,7 +120,8 @@ def _at_eyes(charted: NDArray[np.floating], face: NDArray[np.bool_]) -> NDArray[
     wide, high = EYE_OPENING
     for side in (-1, 1):
         across = (charted[:, 0] - side * EYE_ASIDE) / wide
-        away = np.where(face & (charted[:, 2] > EYES[2] - 0.03), np.hypot(across, (charted[:, 1] - EYES[1]) / high), np.inf)
+        away = np.hypot(across, (charted[:, 1] - EYES[1]) / high)
+        away[~face | (charted[:, 2] < EYES[2] - 0.03)] = np.inf
         found |= away < 1
         found[np.argsort(away, kind="stable")[:NEAREST_TO_EYE]] = True
     return found & face

@@ -15,8 +15,8 @@ import pygltflib as gltf
 from numpy.typing import NDArray
 from PIL import Image
 
-from avatar_core.errors import ArtifactError
 from avatar_core.bodies.armatures import ARMATURES
+from avatar_core.errors import ArtifactError
 from avatar_core.export.bone_names import FILE_NAMES
 from avatar_core.export.glb import TPOSE, RestPose, build_glb
 from avatar_core.export.glb_buffer import COMPONENTS, SHAPES

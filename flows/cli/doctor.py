@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from avatar_core.errors import WeightsError
 from avatar_core.storage import cache_root, open_location
 from flows.cli.errors import EXIT_FAILED, friendly
 from flows.orchestrator import configured_api_url
@@ -203,7 +204,6 @@ def _prefect() -> Finding:
 
 def _drop_ins() -> list[Finding]:
     anny = _version("anny")
-    smplx = _version("smplx")
     return [
         Finding("encoder", "ok", "bodyclip (embedded); --encoder takes CLIP and SigLIP folders, hub names, clip:NAME"),
         Finding(
@@ -212,15 +212,19 @@ def _drop_ins() -> list[Finding]:
             f"{anny}: the full shape space" if anny else "not installed; the embedded compact body is used",
             "" if anny else 'pip install "avatar-foundry[anny]"',
         ),
-        Finding(
-            "smplx",
-            "optional",
-            f"{smplx} is installed, and not read by this version"
-            if smplx
-            else "SMPL bodies are not read by this version",
-        ),
+        _models(),
         Finding("cache", "ok", str(cache_root()), ""),
     ]
+
+
+def _models() -> Finding:
+    from avatar_core.bodies.brought import ADD, list_models
+
+    try:
+        names = ", ".join(record.name for record in list_models())
+    except WeightsError as error:
+        return Finding("SMPL", "optional", str(error), ADD)
+    return Finding("SMPL", "ok" if names else "optional", names or "no model was added", "" if names else ADD)
 
 
 def _print(findings: list[Finding], ready: bool) -> None:

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from synthetic_smpl import synthetic_model, write_npz
 
-from avatar_core.bodies import body_names, load_body
+from avatar_core.bodies import body_names, load_body, smpl_parts
 from avatar_core.bodies.brought import add_models
 from avatar_core.bodies.rotations import axis_angle_to_matrix
 from avatar_core.bodies.skeleton import JOINT_INDEX
@@ -206,6 +206,21 @@ def test_eyes_are_where_the_eyes_are(body, shaped):
     for side in (-1, 1):
         middle, wanted = (points[points[:, 0] * side > 0].mean(0) for points in (eyes, theirs))
         assert (middle - wanted)[:2].norm() < 0.006
+
+
+@pytest.mark.parametrize(("known", "trusted"), [((0.040, 1.71), True), ((0.040, 1.10), False)])
+def test_known_vertices_tell_where_the_eyes_are_unless_they_are_no_eyes(body, shaped, monkeypatch, known, trusted):
+    left, right = (
+        int((shaped.vertices - torch.tensor([side * known[0], known[1], 0.12])).norm(dim=1).argmin()) for side in (1, -1)
+    )
+    monkeypatch.setitem(smpl_parts.EYE_VERTICES, len(shaped.vertices), (left, right))
+    kind, vertices = KINDS["smpl"], shaped.vertices.numpy()
+    parts = smpl_parts.SmplParts.of(kind, vertices, shaped.joints.numpy(), body.rig(shaped).weights.numpy())
+    if trusted:
+        assert parts.charted[left, 1] == pytest.approx(smpl_parts.EYES[1], abs=0.002)
+        assert parts.charted[left, 0] == pytest.approx(smpl_parts.EYE_ASIDE, abs=0.002)
+    else:
+        np.testing.assert_allclose(parts.charted, body.charted, atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "sex"), [("smpl", None), ("smplx-female", "woman")])

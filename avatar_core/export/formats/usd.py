@@ -134,7 +134,8 @@ def _mesh(pxr: Any, stage: Any, root: Any, avatar: FinishedAvatar) -> Any:
     texture.Set(pxr.Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(uvs, np.float32)))
     texture.SetIndices(pxr.Vt.IntArray.FromNumpy(np.ascontiguousarray(charts.face_uvs.ravel())))
     binding = pxr.UsdSkel.BindingAPI.Apply(mesh.GetPrim())
-    place = np.argsort(avatar.skeleton.armature.order)  # USD wants parents first; the rig's own order has the joints first
+    # USD wants parents first; the rig's own order has the joints first.
+    place = np.argsort(avatar.skeleton.armature.order)
     joints = place[avatar.skin.joints[rows].astype(int)].astype(np.int32)
     binding.CreateJointIndicesPrimvar(False, 4).Set(pxr.Vt.IntArray.FromNumpy(np.ascontiguousarray(joints.ravel())))
     weights = np.ascontiguousarray(avatar.skin.weights[rows].ravel())
