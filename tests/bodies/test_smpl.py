@@ -210,8 +210,9 @@ def test_eyes_are_where_the_eyes_are(body, shaped):
 
 @pytest.mark.parametrize(("known", "trusted"), [((0.040, 1.71), True), ((0.040, 1.10), False)])
 def test_known_vertices_tell_where_the_eyes_are_unless_they_are_no_eyes(body, shaped, monkeypatch, known, trusted):
+    places = (torch.tensor([side * known[0], known[1], 0.12]) for side in (1, -1))
     left, right = (
-        int((shaped.vertices - torch.tensor([side * known[0], known[1], 0.12])).norm(dim=1).argmin()) for side in (1, -1)
+        int((shaped.vertices - place).norm(dim=1).argmin()) for place in places
     )
     monkeypatch.setitem(smpl_parts.EYE_VERTICES, len(shaped.vertices), (left, right))
     kind, vertices = KINDS["smpl"], shaped.vertices.numpy()
