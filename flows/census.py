@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from avatar_core.manifest import read_latest, read_states, read_summary
 from avatar_core.manifest.schema import FAILED_STATUSES
+from avatar_core.reports.reason import Reason
 from flows.lock import Holder, running
 from flows.options import RunOptions
 from flows.run_state import RunState, newest_run
@@ -22,21 +23,6 @@ WINDOW = timedelta(minutes=15)
 CPU = "cpu"
 
 _STATE_COLUMNS = ("avatar_id", "state", "error_stage", "error_kind", "updated_at")
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why some avatars failed."""
-
-    stage: str
-    kind: str
-    """Class name of the error."""
-    avatars: int
-    example: str
-    """Id of one of them."""
-    message: str
-    """Its error."""
-    remedy: str
 
 
 @dataclass(frozen=True)

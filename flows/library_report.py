@@ -19,7 +19,7 @@ from avatar_core.export.view_features import MAX_BYTES, ViewFeatures
 from avatar_core.export.view_features import NAME as FEATURES
 from avatar_core.manifest import cost, read_costs, roll_up
 from avatar_core.reports.columns import Columns
-from avatar_core.reports.library import Failure, LibraryReport, Ranked, Unreadable
+from avatar_core.reports.library import LibraryReport, Ranked, Unreadable
 from avatar_core.reports.library_page import Portrait, library_page
 from avatar_core.reports.measures import STAGES
 from avatar_core.reports.worst import worst
@@ -99,7 +99,7 @@ def report_on(library: str, options: ReportOptions, on_step: OnStep = lambda wha
         counts=census.counts,
         columns=gathered.columns,
         ranked=ranked,
-        failures=[Failure(**reason.__dict__) for reason in census.failures],
+        failures=census.failures,
         costs=sorted(costs, key=lambda row: STAGES.index(row["stage"]) if row["stage"] in STAGES else len(STAGES)),
         total=total[0],
         price=options.price,

@@ -12,6 +12,7 @@ import math
 import pickle
 import re
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -90,7 +91,7 @@ class _Dtype(Record):
         return np.dtype(order.replace("|", "=") + code)
 
 
-class _Sparse(Record):
+class _Sparse(Record, ABC):
     """A scipy.sparse matrix: state by the names of its attributes."""
 
     def array(self) -> NDArray:
@@ -106,8 +107,9 @@ class _Sparse(Record):
         np.add.at(dense, (row, column), values)
         return dense
 
+    @abstractmethod
     def _places(self) -> tuple[NDArray, NDArray]:
-        raise NotImplementedError
+        """The rows and the columns of the values."""
 
     def _unpacked(self) -> tuple[NDArray, NDArray]:
         """The places along the compressed axis, and along the other one."""

@@ -11,6 +11,7 @@ from avatar_core import GENERATOR
 from avatar_core.licences import Terms, strictest, terms_of_data
 from avatar_core.reports.columns import Columns
 from avatar_core.reports.measures import of_group
+from avatar_core.reports.reason import Reason
 from avatar_core.reports.weights import weigh
 from avatar_core.reports.worst import Bad
 
@@ -18,19 +19,6 @@ if TYPE_CHECKING:
     from avatar_core.reports.precision import Precision
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why some avatars failed."""
-
-    stage: str
-    kind: str
-    avatars: int
-    example: str
-    """Id of one of them."""
-    message: str
-    remedy: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class LibraryReport:
     """Avatars by state, and rejected rows, as the manifest has them."""
     columns: Columns
     ranked: Ranked
-    failures: Sequence[Failure]
+    failures: Sequence[Reason]
     """The most frequent first."""
     costs: Sequence[Mapping[str, Any]]
     """What stages cost: stage, computations, seconds, gpu_seconds, peak_mb, bytes, and cost where there is a price."""

@@ -9,7 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from flows.census import Census, Reason
+from avatar_core.reports.reason import Reason
+from flows.census import Census
 from flows.cli.estimate import clock
 from flows.cli.wording import count, near_duplicates, reviewed, shared_work
 from flows.run_state import RunState
