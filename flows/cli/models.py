@@ -2,14 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from flows.cli.errors import friendly
 from flows.cli.library import JsonOption, print_json
+
+if TYPE_CHECKING:
+    from avatar_core.bodies.brought import ModelRecord
 
 models = typer.Typer(
     no_args_is_help=True,
@@ -50,11 +52,8 @@ def add(
     console = Console(soft_wrap=True)
     for record in added.records:
         said = "replaces another model of that name" if record.name in added.replaced else "added"
-        console.print(
-            f"{record.name}: {said}; {record.vertices:,} vertices, {record.joints} joints, from {record.source}",
-            markup=False, highlight=False,
-        )  # fmt: skip
-        console.print(f"  {record.licence}", markup=False, highlight=False)
+        console.print(f"{record.name}: {said}", markup=False, highlight=False)
+        _show(console, record)
     for reason in added.skipped.values():
         console.print(f"Left out: {reason}", style="yellow", markup=False, highlight=False)
     example = f'avatars make --body {added.records[0].name} --shape "a tall man" --appearance "..." --motion "walking"'
@@ -80,13 +79,15 @@ def list_brought(as_json: JsonOption = False) -> None:
     if not records:
         console.print(f"There are none in {models_root()}; add one: {ADD}", markup=False, highlight=False)
         return
-    table = Table("name", "vertices", "joints", "digest", "from", "licence")
     for record in records:
-        table.add_row(
-            record.name, f"{record.vertices:,}", str(record.joints), record.digest[:_DIGITS], record.source,
-            record.licence,
-        )  # fmt: skip
-    console.print(table)
+        console.print(record.name, style="bold", markup=False, highlight=False)
+        _show(console, record)
+
+
+def _show(console: Console, record: "ModelRecord") -> None:
+    facts = f"{record.vertices:,} vertices, {record.joints} joints, digest {record.digest[:_DIGITS]}"
+    for line in (f"{facts}, from {record.source}", record.licence):
+        console.print(f"  {line}", markup=False, highlight=False)
 
 
 @models.command("remove")
