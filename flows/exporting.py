@@ -89,7 +89,7 @@ def export_one(request: ExportRequest) -> ExportOutcome:
     except ConfigError:
         raise
     except (AvatarError, OSError) as error:
-        logger.error("%s cannot be exported", request.avatar_id, exc_info=error)
+        logger.info("%s cannot be exported", request.avatar_id, exc_info=error)
         outcome.failed[""] = str(error)
     return outcome
 
