@@ -22,8 +22,10 @@ PROJECT = Path(__file__).parents[3]
 
 def test_templates_and_static_files_are_package_data() -> None:
     settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["flows"]
-    packed = {path for pattern in settings for path in (PROJECT / "flows").glob(pattern)}
-    needed = {path for path in FOLDER.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    source, installed = PROJECT / "flows", FOLDER.parent
+    packed = {path.relative_to(source) for pattern in settings for path in source.glob(pattern)}
+    files = (path for path in FOLDER.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
+    needed = {path.relative_to(installed) for path in files}
     assert packed == needed
     assert {path.suffix for path in needed} == {".html", ".css", ".js", ".svg"}
 
