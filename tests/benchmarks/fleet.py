@@ -297,6 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(folder: Path, options: argparse.Namespace) -> Iterator[Measure]:
+    from flows.session import compact_when_due
+
     catalog, library = folder / "crowd.csv", folder / "library"
     write_catalog(catalog, options.rows)
     yield from _said(planning("plan", catalog, library, "run-1", options.rows, micro_batch=32))
@@ -312,6 +314,7 @@ def _measure(folder: Path, options: argparse.Namespace) -> Iterator[Measure]:
         write_catalog(small, options.again)
         planning("", small, finished, "run-1", options.again, micro_batch=32)
         yield from _said(carrying("carry out all of a small catalog", finished, "run-1", options.again))
+        compact_when_due(str(finished))  # as every run does in the end
         yield from _said(_run_again(small, finished, options.again))
 
 
