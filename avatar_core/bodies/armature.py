@@ -78,3 +78,19 @@ class Armature:
             found += [bone for bone in left if self.parents[bone] < 0 or self.parents[bone] in found]
             left = [bone for bone in left if bone not in found]
         return tuple(found)
+
+
+class HasArmature:
+    """What has an armature tells its bones' names and parents."""
+
+    armature: Armature
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The bones' own names; `export.bone_names` has those in files."""
+        return self.armature.names
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """Bone that each hangs on; -1 for the pelvis."""
+        return self.armature.parents

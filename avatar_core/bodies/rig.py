@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avatar_core.bodies.armature import Armature, Between
+from avatar_core.bodies.armature import Armature, Between, HasArmature
 from avatar_core.bodies.base import ShapedBody
 from avatar_core.bodies.rotations import axis_angle_to_matrix, matrix_to_quaternion
 from avatar_core.bodies.skeleton import JOINT_INDEX, JOINT_NAMES, global_rotations, joint_positions
@@ -62,7 +62,7 @@ JOINT_OF_BONE: tuple[int, ...] = EMBEDDED.joint_of_bone
 
 
 @dataclass(frozen=True, eq=False)
-class Rig:
+class Rig(HasArmature):
     """The whole skeleton of one body in its bind pose."""
 
     heads: Tensor
@@ -72,16 +72,6 @@ class Rig:
     shaped: ShapedBody
     armature: Armature
     """The B bones."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the bones."""
-        return self.armature.names
-
-    @property
-    def parents(self) -> tuple[int, ...]:
-        """Bone that each hangs on; -1 for the pelvis."""
-        return self.armature.parents
 
     @property
     def joint_of_bone(self) -> tuple[int, ...]:

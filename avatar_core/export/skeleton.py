@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from avatar_core.bodies.armature import Armature
+from avatar_core.bodies.armature import Armature, HasArmature
 from avatar_core.bodies.rig import Rig
 from avatar_core.bodies.rotations import matrix_to_quaternion
 
 
 @dataclass(frozen=True)
-class Skeleton:
+class Skeleton(HasArmature):
     """The bones of one avatar."""
 
     heads: NDArray[np.float64]
@@ -23,16 +23,6 @@ class Skeleton:
     """(B, 4) unit quaternions x, y, z, w: the turn of each bone, in the world's axes, from the bind to the T-pose."""
     armature: Armature
     """The bones' names and how they hang together."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The rig's own names; `bone_names` has those in files."""
-        return self.armature.names
-
-    @property
-    def parents(self) -> tuple[int, ...]:
-        """Bone that each hangs on; -1 for the pelvis."""
-        return self.armature.parents
 
     @classmethod
     def of(cls, rig: Rig) -> Skeleton:

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from avatar_core.config import load_preset, preset_names
 from avatar_core.errors import AvatarError
+from flows.cli.display import progress_bars
 
 from .figures import table
 from .machine import CLOCKS
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if device.type == "cuda" and options.time == "cpu":
         parser.error("--time cpu does not see what a GPU does; leave the option out")
     try:
-        with _progress() as progress:
+        with progress_bars(Console(stderr=True)) as progress:
             figures, result = measure(_request(options, device), lambda name: _bar(progress, name))
     except AvatarError as error:
         parser.error(str(error))
@@ -99,19 +100,6 @@ def _title(result: dict[str, Any]) -> str:
         f"{quick}{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['gpu'] or machine['device']}, torch {machine['torch']}; preset {settings['preset']}; "
         f"times are {kind}"
-    )
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
     )
 
 

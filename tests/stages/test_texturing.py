@@ -54,6 +54,13 @@ def test_equal_seeds_give_equal_bits_and_others_differ(avatar, textured, context
     assert not equal_states(textured.state, other.state)
 
 
+def resume(avatar, context, store):
+    """Run to the end from what `store` has; return the steps that were told, and the result."""
+    steps = []
+    told = replace(context, checkpoint=store, progress=lambda done, total, note: steps.append(done))
+    return steps, texturing.run(avatar, PROMPT, config=CONFIG, seed=5, context=told)
+
+
 @pytest.mark.parametrize(("at_step", "continued_at"), [(1, 1), (3, 3)])
 def test_a_killed_run_continues_to_the_same_bits(tmp_path, avatar, textured, context, at_step, continued_at):
     store = ArtifactStore(str(tmp_path)).checkpoints(texturing.NAME, "0" * 32)
@@ -66,14 +73,7 @@ def test_a_killed_run_continues_to_the_same_bits(tmp_path, avatar, textured, con
         texturing.run(
             avatar, PROMPT, config=CONFIG, seed=5, context=replace(context, checkpoint=store, progress=kill)
         )
-    steps = []
-    resumed = texturing.run(
-        avatar,
-        PROMPT,
-        config=CONFIG,
-        seed=5,
-        context=replace(context, checkpoint=store, progress=lambda done, total, note: steps.append(done)),
-    )
+    steps, resumed = resume(avatar, context, store)
     assert steps[0] == continued_at
     assert equal_states(resumed.state, textured.state)
     assert resumed.history == textured.history
@@ -92,14 +92,7 @@ def test_a_run_that_is_asked_to_stop_keeps_its_last_step_and_goes_on_to_the_same
         texturing.run(
             avatar, PROMPT, config=CONFIG, seed=5, context=replace(context, checkpoint=store, stop=lambda: next(asked))
         )
-    steps = []
-    resumed = texturing.run(
-        avatar,
-        PROMPT,
-        config=CONFIG,
-        seed=5,
-        context=replace(context, checkpoint=store, progress=lambda done, total, note: steps.append(done)),
-    )
+    steps, resumed = resume(avatar, context, store)
     assert steps[0] == 2
     assert equal_states(resumed.state, textured.state)
 
