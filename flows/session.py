@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from avatar_core.catalog import CatalogRow, RejectedRow, read_catalog
 from avatar_core.errors import CatalogError
-from avatar_core.manifest import compact
+from avatar_core.manifest import compact_all
 from avatar_core.storage import ArtifactStore, open_location
 from flows import orchestrator
 from flows.options import RunOptions
@@ -222,4 +222,4 @@ def carry_out_on(session: Session, pool: "Pool", on_progress: "OnProgress | None
 
 def compact_when_due(library: str) -> None:
     """Compact the manifest where it has gathered many parts."""
-    compact(library, minimum_parts=COMPACT_AT_PARTS)
+    compact_all(library, minimum_parts=COMPACT_AT_PARTS)

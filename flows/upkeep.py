@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from avatar_core.manifest import compact, references
+from avatar_core.manifest import compact_all, references
 from avatar_core.storage.garbage import GRACE_HOURS, Garbage
 from avatar_core.storage.garbage import collect_garbage as collect
 from flows.catalog import run_catalog
@@ -48,7 +48,7 @@ def regenerate(
 @flow(name="compact-manifest", persist_result=False)
 def compact_manifest(library: str, minimum_parts: int = 2) -> dict[str, int]:
     """Merge the manifest's parts into a few files, which makes it quick to read; safe while runs write to it."""
-    return asdict(compact(library, minimum_parts=minimum_parts))
+    return asdict(compact_all(library, minimum_parts=minimum_parts))
 
 
 @flow(name="collect-garbage", persist_result=False)

@@ -1,7 +1,7 @@
 """The manifest: what became of every avatar in every stage, as append-only Parquet."""
 
 from avatar_core.manifest.attempts import attempts
-from avatar_core.manifest.compaction import Compaction, compact
+from avatar_core.manifest.compaction import Compaction, compact, compact_all
 from avatar_core.manifest.costs import cost, read_costs, roll_up
 from avatar_core.manifest.following import StatesFollower
 from avatar_core.manifest.overview import Summary, read_states, read_summary
@@ -35,6 +35,7 @@ __all__ = [
     "attempts",
     "avatar_states",
     "compact",
+    "compact_all",
     "cost",
     "read_costs",
     "read_history",

@@ -82,6 +82,31 @@ def compact(
     return Compaction(records, merged, deleted)
 
 
+def compact_all(
+    library_url: str | os.PathLike[str],
+    *,
+    grace_seconds: float = GRACE_SECONDS,
+    minimum_parts: int = 1,
+    maximum_parts: int = MAXIMUM_PARTS,
+) -> Compaction:
+    """Compact as often as `minimum_parts` new parts are left: a run of many results leaves more than one merges.
+
+    Returns the records that are there in the end, and the sums of the files. Raises as `compact` does.
+    """
+    total = Compaction(0, 0, 0)
+    while True:
+        done = compact(
+            library_url, grace_seconds=grace_seconds, minimum_parts=minimum_parts, maximum_parts=maximum_parts
+        )
+        total = Compaction(
+            done.records or total.records,
+            total.merged_files + done.merged_files,
+            total.deleted_files + done.deleted_files,
+        )
+        if not done.merged_files:
+            return total
+
+
 def _merge(view: View, rows_per_file: int) -> tuple[int, int]:
     """Publish slices that include the loose files; return their records and the number of files merged."""
     written: list[str] = []

@@ -29,10 +29,10 @@ def compact(library: LibraryOption = "library", as_json: JsonOption = False) -> 
 
         avatars compact --library library
     """
-    from avatar_core.manifest import compact as compact_manifest
+    from avatar_core.manifest import compact_all
 
     existing_library(library)
-    done = compact_manifest(library, minimum_parts=2)
+    done = compact_all(library, minimum_parts=2)
     if as_json:
         print_json(done.__dict__)
         return

@@ -11,6 +11,7 @@ from avatar_core.errors import ManifestError
 from avatar_core.manifest import (
     SCHEMA,
     compact,
+    compact_all,
     read_latest,
 )
 from avatar_core.manifest.layout import open_manifest
@@ -63,6 +64,17 @@ def test_compaction_can_go_on_where_an_earlier_one_stopped(library, record, writ
     merged = [compact(library, maximum_parts=4).merged_files for _ in range(4)]
     assert merged == [4, 5, 3, 0]  # those after the first also replace its snapshot
     assert read_latest(library)["status"].to_pylist() == ["done"] * 5
+
+
+@pytest.mark.parametrize(("minimum", "left"), [(2, 0), (4, 3)])
+def test_many_parts_are_merged_in_as_many_steps_as_it_takes(library, record, write, files, minimum, left):
+    for index in range(11):
+        write(library, record(f"avatar-{index:02d}"))
+    done = compact_all(library, grace_seconds=0, minimum_parts=minimum, maximum_parts=4)
+    assert done.records == 11 - left
+    assert sum(name.startswith("part-") for name in files(library)) == left
+    assert read_latest(library).num_rows == 11
+    assert compact_all(library, grace_seconds=0, minimum_parts=minimum, maximum_parts=4).merged_files == 0
 
 
 def test_large_manifests_compact_to_several_sorted_files(library, record, write, files):
