@@ -127,11 +127,40 @@ def plant_feet(
     for side, leg in enumerate(LEGS):
         goal = _places(joints[:, leg[2]], standing[:, side])
         _reach(world, joints, leg, goal)
+    return _relative(rotations, world), translation
+
+
+def lower_feet(
+    rotations: Tensor, translation: Tensor, rest_joints: Tensor, drops: Tensor, standing: Tensor
+) -> Tensor:
+    """Let standing feet down by bending or stretching their legs, as far as these reach.
+
+    Args:
+        rotations: (T, 22, 3, 3) local.
+        translation: (T, 3) pelvis, metres.
+        rest_joints: (22, 3) of the T-pose, metres.
+        drops: (T, 2) how much lower the left and the right foot are wanted, metres; counted where they stand.
+        standing: (T, 2) which feet stand when.
+    Returns:
+        the rotations, corrected; a foot comes down and leaves again over EASE frames, and keeps its attitude.
+    """
+    world = global_rotations(rotations)
+    joints = joint_positions(world, rest_joints, translation)
+    down = torch.tensor([0.0, -1.0, 0.0]).to(drops)
+    world = world.clone()
+    for side, leg in enumerate(LEGS):
+        shift = _eased(drops[:, side, None] * down, standing[:, side])
+        _reach(world, joints, leg, joints[:, leg[2]] + shift)
+    return _relative(rotations, world)
+
+
+def _relative(rotations: Tensor, world: Tensor) -> Tensor:
+    """Return local rotations (T, 22, 3, 3) with those of the legs' joints from `world`."""
     local = rotations.clone()
     for leg in LEGS:
         for joint in leg[:3]:
             local[:, joint] = world[:, PARENTS[joint]].mT @ world[:, joint]
-    return local, translation
+    return local
 
 
 def _shared_slide(joints: Tensor, standing: Tensor) -> Tensor:
@@ -146,16 +175,23 @@ def _shared_slide(joints: Tensor, standing: Tensor) -> Tensor:
 
 def _places(ankle: Tensor, standing: Tensor) -> Tensor:
     """Where an ankle (T, 3) should be: in each contact at that contact's middle place, eased in and out, no higher."""
-    shift = torch.zeros_like(ankle)
-    rise = (torch.arange(EASE, dtype=ankle.dtype)[:, None] + 1) / (EASE + 1)
+    missed = torch.zeros_like(ankle)
     for start, stop in _spans(standing):
-        missed = ankle[start:stop].median(0).values - ankle[start:stop]
-        before, after = min(EASE, start), min(EASE, len(ankle) - stop)
-        shift[start:stop] += missed
-        shift[start - before : start] += rise[EASE - before :] * missed[0]
-        shift[stop : stop + after] += rise.flip(0)[:after] * missed[-1]
-    shift[:, 1] = 0.0
-    return ankle + shift
+        missed[start:stop] = ankle[start:stop].median(0).values - ankle[start:stop]
+    missed[:, 1] = 0.0
+    return ankle + _eased(missed, standing)
+
+
+def _eased(shift: Tensor, standing: Tensor) -> Tensor:
+    """Shifts (T, 3) where a foot stands (T,), and over the EASE frames on either side from none to them."""
+    eased = torch.zeros_like(shift)
+    rise = (torch.arange(EASE, dtype=shift.dtype)[:, None] + 1) / (EASE + 1)
+    for start, stop in _spans(standing):
+        before, after = min(EASE, start), min(EASE, len(shift) - stop)
+        eased[start:stop] += shift[start:stop]
+        eased[start - before : start] += rise[EASE - before :] * shift[start]
+        eased[stop : stop + after] += rise.flip(0)[:after] * shift[stop - 1]
+    return eased
 
 
 def _reach(world: Tensor, joints: Tensor, leg: tuple[int, ...], goal: Tensor) -> None:

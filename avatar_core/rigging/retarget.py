@@ -14,7 +14,7 @@ from avatar_core.bodies.rotations import axis_angle_to_matrix, matrix_to_quatern
 from avatar_core.bodies.skeleton import JOINT_INDEX, JOINT_NAMES, NUM_JOINTS
 from avatar_core.errors import DivergenceError
 from avatar_core.priors.captured_motion import REST_JOINTS
-from avatar_core.priors.foot_contacts import SLOW, plant_feet
+from avatar_core.priors.foot_contacts import SLOW, lower_feet, plant_feet
 from avatar_core.priors.kinematics import forward_kinematics
 from avatar_core.rigging.clip import BATCH, Clip
 from avatar_core.rigging.skinning import Skin, deform
@@ -30,6 +30,10 @@ LIFT_RADIUS = 4
 """Frames on either side over which a foot that sinks lifts the whole body."""
 LEVEL_RADIUS = 6
 """Frames on either side over which the height of standing feet is smoothed."""
+TOUCHING = 0.02
+"""Height in metres up to which a standing foot is on the ground; one that stands higher is let down to it."""
+FARTHEST_DROP = 0.03
+"""Metres by which it is let down at most: what hangs higher does not stand."""
 CONTACT_HEIGHT = 0.03
 """A foot with a vertex under this height, in metres, is taken to stand if that moves slowly enough."""
 
@@ -85,11 +89,12 @@ def retarget(
         if standing is not None:
             tpose = upright.joints[0].cpu()
             local, way = (part.to(device) for part in plant_feet(local.cpu(), way.cpu(), tpose, fps, standing.cpu()))
-        transforms = rig.pose(local, way).cpu()
-    heights = [_heights(deform(vertices, skin, part.numpy()), skin) for part in transforms.split(BATCH)]
-    lowest, soles = (np.concatenate(parts) for parts in zip(*heights))
-    shift = ground_shift(lowest, None if standing is None else np.where(standing.cpu().numpy(), soles, np.inf).min(1))
-    transforms[:, :, 1, 3] += torch.from_numpy(shift)[:, None]
+        posed = _on_ground(rig, local, way, vertices, skin, standing)
+        if standing is not None and (posed.clearance > TOUCHING).any():
+            drops = torch.from_numpy(np.clip(posed.clearance - TOUCHING, 0.0, FARTHEST_DROP))
+            local = lower_feet(local.cpu(), way.cpu(), tpose, drops, standing.cpu()).to(device)
+            posed = _on_ground(rig, local, way, vertices, skin, standing)
+    transforms = posed.transforms
     quaternions = matrix_to_quaternion(rig.relative(transforms[..., :3, :3].double()))
     root = transforms[:, 0, :3, :3] @ rig.heads[0].cpu() + transforms[:, 0, :3, 3]
     return RiggedClip(
@@ -123,6 +128,34 @@ def direction_error(rig: Rig, transforms: torch.Tensor, rotations: torch.Tensor)
     limbs = [torch.nn.functional.normalize(points[:, end] - points[:, start], dim=-1) for points in (placed, wanted)]
     sine = torch.linalg.cross(*limbs).norm(dim=-1)
     return float(torch.atan2(sine, (limbs[0] * limbs[1]).sum(-1)).rad2deg().max())
+
+
+@dataclass(frozen=True, eq=False)
+class _Grounded:
+    """A posed rig on the ground."""
+
+    transforms: torch.Tensor
+    """(T, B, 4, 4) of the bones."""
+    clearance: NDArray[np.float32]
+    """(T, 2) height over the ground of the left and the right foot where it stands, else 0; metres."""
+
+
+def _on_ground(
+    rig: Rig,
+    local: torch.Tensor,
+    way: torch.Tensor,
+    vertices: NDArray[np.floating],
+    skin: Skin,
+    standing: torch.Tensor | None,
+) -> _Grounded:
+    """Pose a rig by local rotations (T, 22, 3, 3) and pelvis positions (T, 3), and put it on the ground."""
+    transforms = rig.pose(local, way).cpu()
+    heights = [_heights(deform(vertices, skin, part.numpy()), skin) for part in transforms.split(BATCH)]
+    lowest, soles = (np.concatenate(parts) for parts in zip(*heights))
+    stands = np.zeros(soles.shape, bool) if standing is None else standing.cpu().numpy()
+    shift = ground_shift(lowest, None if standing is None else np.where(stands, soles, np.inf).min(1))
+    transforms[:, :, 1, 3] += torch.from_numpy(shift)[:, None]
+    return _Grounded(transforms, np.where(stands, soles + shift[:, None], 0.0).astype(np.float32))
 
 
 def _heights(posed: NDArray[np.floating], skin: Skin) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

@@ -38,7 +38,7 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 10
+VERSION = 11
 FILES = ("avatar.glb", "avatar.ply", *PICTURES, view_features.NAME, "report.json")
 """What every finished avatar consists of."""
 HEAD_RADIUS = 0.55

@@ -6,7 +6,7 @@ import torch
 from avatar_core.bodies.rotations import axis_angle_to_matrix, geodesic_angle
 from avatar_core.bodies.skeleton import JOINT_INDEX
 from avatar_core.priors.captured_motion import REST_JOINTS
-from avatar_core.priors.foot_contacts import LEGS, find_contacts, foot_skate, plant_feet
+from avatar_core.priors.foot_contacts import LEGS, find_contacts, foot_skate, lower_feet, plant_feet
 from avatar_core.priors.kinematics import forward_kinematics, stand
 
 FPS = 30
@@ -97,3 +97,34 @@ def test_known_stances_are_kept_whatever_the_motion_does(rest):
     after = forward_kinematics(planted, moved, rest)
     ankle = after[21:27, LEGS[0][2]]
     assert (ankle[1:] - ankle[:-1])[:, [0, 2]].norm(dim=-1).max() < 0.004
+
+
+def test_standing_feet_are_let_down_and_the_rest_stays(rest):
+    rotations, translation = march(rest, 0.0)
+    bent = rotations.clone()
+    knees = [leg[1] for leg in LEGS]
+    bent[:, knees] = bent[:, knees] @ axis_angle_to_matrix(torch.tensor([0.3, 0.0, 0.0]))
+    joints = forward_kinematics(bent, translation, rest)
+    standing = torch.zeros(60, 2, dtype=torch.bool)
+    standing[20:28, 0] = True
+    drops = torch.full((60, 2), 0.02)
+    lowered = forward_kinematics(lower_feet(bent, translation, rest, drops, standing), translation, rest)
+    _, _, ankle, foot = LEGS[0]
+    fallen = joints[:, [ankle, foot]] - lowered[:, [ankle, foot]]
+    down = torch.tensor([0.0, 0.02, 0.0]).expand(8, 2, 3)
+    torch.testing.assert_close(fallen[20:28], down, atol=1e-3, rtol=0)
+    steps = fallen[15:33, :, 1].diff(dim=0).abs()
+    assert 0 < steps.max() < 0.005  # comes and goes over several frames
+    others = [joint for joint in range(22) if joint not in LEGS[0][1:]]
+    torch.testing.assert_close(lowered[:, others], joints[:, others], atol=1e-5, rtol=0)
+    torch.testing.assert_close(lowered[:15], joints[:15], atol=1e-5, rtol=0)
+
+
+def test_a_leg_that_is_straight_lets_its_foot_down_no_further_than_it_reaches(rest):
+    rotations = torch.eye(3).expand(12, 22, 3, 3)
+    translation = stand(rotations, torch.tensor([0.0, 0.92, 0.0]).expand(12, 3), rest)
+    standing, drops = torch.ones(12, 2, dtype=torch.bool), torch.full((12, 2), 0.03)
+    lowered = lower_feet(rotations, translation, rest, drops, standing)
+    before, after = (forward_kinematics(local, translation, rest) for local in (rotations, lowered))
+    assert torch.isfinite(after).all()
+    assert (before - after).norm(dim=-1).max() < 0.03
