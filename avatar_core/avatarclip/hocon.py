@@ -15,7 +15,7 @@ from avatar_core.errors import ConfigError
 Value = bool | int | float | str | list["Value"] | None
 """What a key of a HOCON file can hold."""
 
-MOST_BYTES, MOST_TOKENS, MOST_BRACKETS = 16_384, 800, 60
+MOST_BYTES, MOST_TOKENS, MOST_BRACKETS = 8_192, 800, 60
 """Limits of a file: AvatarCLIP's have some 2,000 bytes, 200 tokens and 14 brackets. pyhocon takes about a millisecond a
 token, and a stack frame or more a bracket."""
 LARGEST = 1e9
