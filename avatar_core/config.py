@@ -66,6 +66,18 @@ def load_preset(name_or_path: str | os.PathLike[str]) -> Preset:
     the message names the file, the key and the remedy.
     """
     source, settings = _read(os.fspath(name_or_path), base=Path.cwd(), seen=())
+    return _validated(source, settings)
+
+
+def preset_of(settings: Mapping[str, Any], source: str) -> Preset:
+    """Return the preset that a file called `source` with these settings would be, without there being such a file.
+
+    Raises ConfigError as `load_preset` does.
+    """
+    return _validated(source, _resolved(source, dict(settings), folder=Path.cwd(), seen=()))
+
+
+def _validated(source: str, settings: dict[str, Any]) -> Preset:
     settings.setdefault("name", Path(source).stem)
     try:
         return Preset.model_validate(settings)
@@ -85,15 +97,20 @@ def _read(name: str, base: Path, seen: tuple[str, ...]) -> tuple[str, dict[str, 
     settings = {} if settings is None else settings
     if not isinstance(settings, dict):
         raise ConfigError(f"{source}: holds a {type(settings).__name__}; write settings as `stage:` and keys under it.")
+    return source, _resolved(source, settings, folder, seen)
+
+
+def _resolved(source: str, settings: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    """Return settings merged over those of the parent that they name."""
     parent = settings.pop(_PARENT_KEY, None)
     if parent is None:
-        return source, settings
+        return settings
     if not isinstance(parent, str):
         raise ConfigError(f"{source}: {_PARENT_KEY}: is {parent!r}; give the name of one preset or one file.")
     _, inherited = _read(parent, folder, (*seen, source))
     for key in ("name", "description"):
         inherited.pop(key, None)
-    return source, _merge(inherited, settings)
+    return _merge(inherited, settings)
 
 
 def _open(name: str, base: Path) -> tuple[str, str, Path]:

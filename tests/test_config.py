@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from avatar_core.config import DEFAULT_PRESETS, load_preset, preset_names
 from avatar_core.errors import ConfigError
+from avatar_core.fields import PositionalConfig
 
 
 def write(path: Path, text: str) -> Path:
@@ -26,6 +27,14 @@ def test_every_packaged_preset_loads_under_its_name() -> None:
 def test_presets_differ_as_their_names_say() -> None:
     steps = {name: load_preset(name).texturing.steps for name in ("tiny", "draft", "standard", "paper")}
     assert steps["tiny"] < steps["draft"] < steps["standard"] < steps["paper"] == 30_000
+
+
+def test_the_papers_preset_has_its_networks_and_its_samples() -> None:
+    paper = load_preset("paper")
+    field = paper.implicit_init.field
+    assert (field.kind, field.positional) == ("positional", PositionalConfig())
+    assert paper.texturing.intervals == 32 + 32
+    assert {load_preset(name).implicit_init.field.kind for name in preset_names() if name != "paper"} == {"hash"}
 
 
 def test_a_file_changes_what_it_mentions_and_nothing_else(tmp_path: Path) -> None:

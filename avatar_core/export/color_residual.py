@@ -6,9 +6,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from avatar_core.fields.avatar_field import zero_head
 from avatar_core.fields.hash_encoding import HashEncoding
 from avatar_core.fields.hash_layout import HashConfig
+from avatar_core.fields.hash_network import zero_head
 
 EDGE = 0.01
 """Colours this close to 0 or 1 are moved as if they were this far, where a logit still has a slope."""

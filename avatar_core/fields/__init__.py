@@ -5,6 +5,7 @@ from avatar_core.fields.body_sdf import BodySdf, sample_body_sdf
 from avatar_core.fields.body_surface import BodySurface, outer_faces
 from avatar_core.fields.hash_encoding import HashEncoding
 from avatar_core.fields.hash_layout import HashConfig
+from avatar_core.fields.positional_network import PositionalConfig
 
 __all__ = [
     "AvatarField",
@@ -13,6 +14,7 @@ __all__ = [
     "FieldConfig",
     "HashConfig",
     "HashEncoding",
+    "PositionalConfig",
     "outer_faces",
     "sample_body_sdf",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 
 from avatar_core.bodies.base import BodyModel
@@ -15,13 +16,13 @@ from avatar_core.fields.body_sdf import BodySdf, sample_body_sdf
 from avatar_core.fields.body_surface import BodySurface, Closest, outer_faces
 from avatar_core.fields.field_inquiry import Asked, Inquiry, Learned, Result
 from avatar_core.fields.garment_volume import cloth_share, joined, volume_box
-from avatar_core.fields.hash_encoding import HashEncoding
 from avatar_core.fields.hash_layout import HashConfig
+from avatar_core.fields.hash_network import Corner, HashNetwork
+from avatar_core.fields.learned_network import LearnedNetwork
+from avatar_core.fields.positional_network import PositionalConfig, PositionalNetwork
 
 TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
 """Offsets whose weighted sum of values gives a gradient from four evaluations and no centre."""
-GRADIENT_STEP = 0.006
-"""Offset of the residual's finite differences, metres: a quarter of its finest cell."""
 CLOTH_THICKNESS = 0.005
 """What stands off the body this far hides the mesh's own relief, metres."""
 DRESSED_REACH = 0.06
@@ -53,6 +54,17 @@ class FieldConfig(BaseModel):
     """Grids under the learned colours."""
     hidden: int = Field(32, ge=4, le=256)
     """Width of the hidden layer of both heads."""
+    kind: Literal["hash", "positional"] = "hash"
+    """What learns: grids with small networks on them (`geometry`, `color`, `hidden`), or AvatarCLIP's large networks
+    over a positional encoding (`positional`), which are tens of times slower."""
+    positional: PositionalConfig = PositionalConfig()
+    """Sizes of the large networks."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # They decide nothing, and a stage key digests what is written here; that of grids is as old as they are.
+        unused = {"kind", "positional"} if self.kind == "hash" else {"geometry", "color", "hidden"}
+        return {name: value for name, value in write(self).items() if name not in unused}
 
 
 class AvatarField(nn.Module):
@@ -84,12 +96,11 @@ class AvatarField(nn.Module):
         x, y, z = self._lower
         right, top, front = self._upper
         box = (x, y, z - config.legroom), (right, top + config.headroom, front)
-        self.geometry_encoding = HashEncoding(config.geometry, *box, generator)
-        self.geometry_head = zero_head(self.geometry_encoding.width, config.hidden, 1, generator)
-        self.color_encoding = HashEncoding(config.color, *box, generator)
-        self.color_head = zero_head(self.color_encoding.width, config.hidden, 3, generator)
+        self.network = _network(config, *box, generator)
+        for name, module in self.network.modules.items():
+            self.add_module(name, module)
         self.base = BaseLayer(len(surface.vertices))
-        self.register_buffer("offsets", torch.tensor(TETRAHEDRON) * GRADIENT_STEP, persistent=False)
+        self.register_buffer("offsets", torch.tensor(TETRAHEDRON) * self.network.gradient_step, persistent=False)
         self.to(surface.vertices.device)
 
     @property
@@ -157,10 +168,10 @@ class AvatarField(nn.Module):
 
     def residual(self, points: Tensor) -> Tensor:
         """Learned offset (N,) of the distance, metres, in (-outward, inward); exactly zero at the start."""
-        return self.bounded_residual(self.geometry_head(self.geometry_encoding(points)).squeeze(1))
+        return self.bounded_residual(self.network.distance(points))
 
     def bounded_residual(self, raw: Tensor) -> Tensor:
-        """Return what the geometry head's output (N,) means as an offset of the distance, metres."""
+        """Return what the network's raw offset (N,) means as an offset of the distance, metres."""
         raw = raw * self.config.outward
         limit = torch.where(raw < 0, self.config.outward, self.config.inward)
         return limit * torch.tanh(raw / limit)
@@ -190,7 +201,7 @@ class AvatarField(nn.Module):
         """Gradient (N, 3) of the distance at `points` (N, 3), and the residual's Laplacian (N,), per metre.
 
         The body's part has unit length and carries no gradient; the residual's comes from four offsets of
-        GRADIENT_STEP metres, so that both are differentiable in the learned parameters.
+        the network's `gradient_step`, so that both are differentiable in the learned parameters.
         """
         around = self.around(points)
         return self.gradient_of(
@@ -201,7 +212,7 @@ class AvatarField(nn.Module):
         self, residual: Tensor, residual_around: Tensor, points: Tensor, around: Tensor, closest: Closest
     ) -> tuple[Tensor, Tensor]:
         """Like `gradient`, given the residual (N,) at `points` and (4 N,) `around` them, and the closest points."""
-        square = GRADIENT_STEP * GRADIENT_STEP
+        square = self.network.gradient_step**2
         values = residual_around.reshape(-1, 4)
         slope = (values[:, :, None] * self.offsets).sum(1) / (4.0 * square)
         laplacian = (values.mean(1) - residual) * (2.0 / square)
@@ -212,7 +223,7 @@ class AvatarField(nn.Module):
         """Unit outward normals (N, 3) of the surface as it is meant, near `points` (N, 3), metres.
 
         The body's distance is taken to its smooth tangent plane, so that neither the facets of its mesh nor the
-        cells of a grid show; what is worn and the residual come from four offsets of GRADIENT_STEP metres.
+        cells of a grid show; what is worn and the residual come from four offsets of the network's `gradient_step`.
         """
         surface, offsets = self.surface, self.offsets
         closest = surface.closest(points)
@@ -254,7 +265,7 @@ class AvatarField(nn.Module):
 
     def color_change(self, points: Tensor) -> Tensor:
         """Learned change (N, 3) of the albedo's logits at `points` (N, 3); exactly zero at the start."""
-        return bounded_change(self.color_head(self.color_encoding(points)))
+        return bounded_change(self.network.color(points))
 
     def state(self, *, with_body_sdf: bool = False) -> dict[str, Tensor]:
         """Return what `from_state` needs, on the CPU; the body's grid only if asked (it can be rebuilt)."""
@@ -293,19 +304,13 @@ class AvatarField(nn.Module):
 
 
 def bounded_change(raw: Tensor) -> Tensor:
-    """Return what the colour head's output means as a change of the albedo's logits."""
+    """Return what the network's raw change means as a change of the albedo's logits."""
     return COLOR_RANGE * torch.tanh(raw / COLOR_RANGE)
 
 
-def zero_head(inputs: int, hidden: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:
-    """A two-layer head whose last layer is zero: its first output is exactly zero everywhere.
-
-    `generator` draws the first layer; None gives zeros (for loading a state).
-    """
-    first = nn.Linear(inputs, hidden)
-    head = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, outputs))
-    for parameter in head.parameters():
-        nn.init.zeros_(parameter)
-    if generator is not None:
-        nn.init.kaiming_uniform_(first.weight, a=5**0.5, generator=generator)
-    return head
+def _network(config: FieldConfig, lower: Corner, upper: Corner, generator: torch.Generator | None) -> LearnedNetwork:
+    """The network of the kind that is chosen, over a box in metres."""
+    if config.kind == "hash":
+        return HashNetwork(config.geometry, config.color, config.hidden, lower, upper, generator)
+    x, y, z = ((low + high) / 2.0 for low, high in zip(lower, upper))
+    return PositionalNetwork(config.positional, (x, y, z), config.outward, generator)

@@ -16,6 +16,7 @@ from avatar_core.fields.avatar_field import AvatarField, bounded_change
 from avatar_core.fields.field_inquiry import Asked, Inquiry, Learned, Result
 from avatar_core.fields.hash_encoding import Grids, HashEncoding, encode
 from avatar_core.fields.hash_layout import HashLayout
+from avatar_core.fields.hash_network import HashNetwork
 
 
 class FieldGroup:
@@ -33,11 +34,16 @@ class FieldGroup:
         if any(field.config != fields[0].config for field in fields):
             raise ValueError("fields of different configurations cannot be evaluated together")
         self._fields = fields
-        self._geometry = _Network([(field.geometry_encoding, field.geometry_head) for field in fields])
-        self._color = _Network([(field.color_encoding, field.color_head) for field in fields])
+        networks = [field.network for field in fields if isinstance(field.network, HashNetwork)]
+        self._joined = len(networks) == len(fields)
+        if self._joined:
+            self._geometry = _Network([(network.geometry_encoding, network.geometry_head) for network in networks])
+            self._color = _Network([(network.color_encoding, network.color_head) for network in networks])
 
     def learned(self, asked: Sequence[Asked]) -> list[Learned]:
         """Return what each field has learned where it is asked for; see `AvatarField.learned`."""
+        if not self._joined:  # large networks fill a GPU by themselves
+            return [field.learned(one) for field, one in zip(self._fields, asked)]
         nowhere = self._fields[0].base.logits.new_zeros(0, 3)
         raw = self._geometry([nowhere if one.residual is None else one.residual for one in asked])
         changes = self._color([nowhere if one.color is None else one.color for one in asked])

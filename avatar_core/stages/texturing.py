@@ -136,10 +136,7 @@ class TexturingRun:
         rates = self.config.rates
         self.optimizer = torch.optim.Adam(
             [
-                {"params": [self.field.color_encoding.table], "lr": rates.color_table},
-                {"params": [self.field.geometry_encoding.table], "lr": rates.geometry_table},
-                {"params": self.field.color_head.parameters(), "lr": rates.heads},
-                {"params": self.field.geometry_head.parameters(), "lr": rates.heads},
+                *({"params": group, "lr": getattr(rates, name)} for name, group in self.field.network.rates()),
                 {"params": [self.field.base.logits], "lr": rates.palette},
                 {"params": self.sharpness.parameters(), "lr": rates.sharpness},
             ],
@@ -268,9 +265,7 @@ class TexturingRun:
         for group, rate in zip(self.optimizer.param_groups, self._rates):
             group["lr"] = rate * warm * decay * self.effort.rate_factor
         opened = min(1.0, done / self.config.full_detail_at)
-        for encoding in (self.field.color_encoding, self.field.geometry_encoding):
-            first = min(self.config.first_levels, encoding.layout.levels)
-            encoding.set_active_levels(first + opened * (encoding.layout.levels - first))
+        self.field.network.reveal(opened, self.config.first_levels)
 
     @torch.no_grad()
     def score(self) -> float:
@@ -344,8 +339,7 @@ class TexturingRun:
 
     def result(self) -> TexturedAvatar:
         """Score the field as it is now and pack it."""
-        for encoding in (self.field.color_encoding, self.field.geometry_encoding):
-            encoding.set_active_levels(encoding.layout.levels)
+        self.field.network.reveal(1.0, self.config.first_levels)
         return TexturedAvatar(
             betas=self.betas,
             state=self.field.state(),

@@ -25,7 +25,7 @@ class RateConfig(BaseModel):
     geometry_table: float = Field(4e-3, ge=0)
     """Features under the learned distance."""
     heads: float = Field(2e-3, ge=0)
-    """The small networks of both."""
+    """The small networks of both; a positional field's large ones."""
     palette: float = Field(4e-3, ge=0)
     """Region colours, as logits."""
     sharpness: float = Field(1e-3, ge=0)

@@ -16,6 +16,7 @@ from flows.cli import (
     exporting,
     fleet,
     gallery,
+    importing,
     inspection,
     making,
     models,
@@ -59,6 +60,7 @@ app.command("compact")(upkeep.compact)
 app.command("clean")(upkeep.clean)
 app.command("export")(exporting.export)
 app.command("animate")(animating.animate)
+app.command("import-conf")(importing.import_conf)
 app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.models, name="models")
