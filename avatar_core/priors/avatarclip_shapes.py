@@ -28,13 +28,13 @@ def betas_of(latents: Tensor, axes: Tensor, offset: Tensor) -> Tensor:
         WeightsError: the VAE is of another mesh.
     """
     _, arrays = load_model("smpl")
-    directions = torch.from_numpy(arrays.shape_directions).flatten(0, 1)
+    directions = torch.from_numpy(arrays.shape_directions).double().flatten(0, 1)
     if len(directions) != len(axes):
         raise WeightsError(
             f"AvatarCLIP's shape VAE is of {len(axes) // 3} vertices, your SMPL of {len(arrays.template)}: add the "
             "neutral SMPL model that it was made for"
         )
-    wanted = (latents @ axes.mT + offset).mT
+    wanted = (latents @ axes.mT + offset).double().mT
     betas = torch.linalg.lstsq(directions, wanted).solution
     away = (directions @ betas - wanted).unflatten(0, (-1, 3)).norm(dim=1).mean()
     if not float(away) < LARGEST_MISS:
@@ -43,4 +43,4 @@ def betas_of(latents: Tensor, axes: Tensor, offset: Tensor) -> Tensor:
             "model: add the neutral SMPL that they were made for"
         )
     logger.info("AvatarCLIP's %d shapes as SMPL's shape vectors: %.1f mm off", len(latents), 1000 * float(away))
-    return betas.mT.contiguous()
+    return betas.mT.float().contiguous()

@@ -108,14 +108,16 @@ def checked(source: str, title: str, found: Mapping[str, Any], layout: Layout) -
 
 
 def _problems(found: Mapping[str, Any], layout: Layout) -> Iterator[str]:
+    """What is wrong: first with tensors that are there, then those that are not, then those that should not be."""
     for name, shape in layout.items():
         value = found.get(name)
         if value is None:
-            yield f"{name} {list(shape)} is missing"
-        elif not isinstance(value, Tensor) or value.layout is not torch.strided or not value.is_floating_point():
+            continue
+        if not isinstance(value, Tensor) or value.layout is not torch.strided or not value.is_floating_point():
             yield f"{name} is no tensor of floating-point numbers"
         elif tuple(value.shape) != shape:
             yield f"{name} has the shape {list(value.shape)}, expected {list(shape)}"
+    yield from (f"{name} {list(shape)} is missing" for name, shape in layout.items() if found.get(name) is None)
     for name in found:
         if name not in layout and not name.endswith("num_batches_tracked"):
             yield f"{name} is unexpected"
