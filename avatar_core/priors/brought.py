@@ -20,9 +20,8 @@ from torch import Tensor
 
 from avatar_core.bodies.smpl_files import ModelFile, model_files
 from avatar_core.errors import ConfigError, WeightsError
-from avatar_core.licences.cards import card_licence
 from avatar_core.licences.registry import registry
-from avatar_core.licences.terms import AUTHORS_SAY, CARD_SAYS
+from avatar_core.licences.terms import AUTHORS_SAY
 from avatar_core.priors.avatarclip_codebooks import (
     is_pose_codebook,
     is_shape_codebook,
@@ -34,7 +33,7 @@ from avatar_core.priors.avatarclip_codebooks import (
 from avatar_core.priors.avatarclip_flow import is_flow, read_flow
 from avatar_core.priors.avatarclip_motion import is_motion, read_motion
 from avatar_core.priors.checkpoint_tensors import SUFFIXES, read_checkpoint, state_dict_of
-from avatar_core.priors.own_priors import OWN_KINDS, own_kind, read_own
+from avatar_core.priors.own_priors import OWN_KINDS, own_kind, own_licence, read_own
 from avatar_core.priors.vposer import is_vposer, read_vposer
 from avatar_core.priors.weights import file_digest
 from avatar_core.storage.model_folder import ADD, DIGITS, is_kept, keep, models_root, read_record, remove
@@ -161,9 +160,8 @@ def add_priors(path: Path) -> AddedPriors:
     kind = own_kind(path)
     if kind is not None:
         files, tensors = read_own(kind, path)
-        said = card_licence(path)
-        licence = CARD_SAYS + said if said else "trained by the user; see the terms of the motion"
-        converted[kind] = _record(kind, OWN_KINDS[kind].title, licence, path.name, tensors, files), files
+        title, licence = OWN_KINDS[kind].title, own_licence(path)
+        converted[kind] = _record(kind, title, licence, path.absolute().name, tensors, files), files
     else:
         for file in sorted(model_files(path, SUFFIXES), key=_newest_first):
             _convert(file, converted, skipped)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from avatar_core.errors import WeightsError
+from avatar_core.licences.terms import AUTHORS_SAY
+from avatar_core.priors.motion_data import MEASURES
 from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE
 from avatar_core.priors.pose_vae import PoseCodebook, PoseVAE
 from avatar_core.storage.model_folder import ADD
@@ -81,8 +83,19 @@ def read_own(name: str, folder: Path) -> tuple[dict[str, bytes], dict[str, Tenso
     return files, tensors
 
 
+def own_licence(folder: Path) -> str:
+    """Return what is recorded of a trained prior's terms: those of its motion, as training noted them."""
+    said = _json(folder / MEASURES).get("licences")
+    known = [text for text in said if isinstance(text, str) and text] if isinstance(said, list) else []
+    return AUTHORS_SAY + "; ".join(known) if known else "trained by the user; mind the terms of the motion"
+
+
 def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
+    return _json(folder / "config.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is none."""
     if not path.is_file() or path.stat().st_size > FILE_BYTES:
         return {}
     try:
