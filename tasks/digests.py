@@ -95,7 +95,7 @@ def _codebook_digest(body: str) -> str:
 def stage_weights(stage: str, *, config: Mapping[str, Any], body: str, encoder: str) -> dict[str, str]:
     """Return the digests of all weights that `stage` reads with the settings `config`, by role.
 
-    Raises ConfigError when there is no such body here, WeightsError when weights are missing.
+    Raises ConfigError when there is no such body or brought prior here, WeightsError when weights are missing.
     """
     digests = {}
     for role in (*READS[stage], *METHOD_READS.get((stage, config.get("method", "")), ())):
@@ -107,4 +107,14 @@ def stage_weights(stage: str, *, config: Mapping[str, Any], body: str, encoder: 
             digests[role] = _codebook_digest(body)
         elif role not in OPTIONAL or (weights_root() / role).is_dir():
             digests[role] = folder_digest(weights_root() / role)
-    return digests
+    return digests | _brought_digests(stage, config)
+
+
+def _brought_digests(stage: str, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of the priors that users brought, where the settings choose any."""
+    if "prior" not in config:
+        return {}
+    from avatar_core.priors.brought import find_prior
+    from avatar_core.priors.choices import brought_reads
+
+    return {name: find_prior(name).digest for name in brought_reads(stage, config)}

@@ -1,15 +1,13 @@
-"""Body models that users brought: converted once, kept as safe files in a folder of their own, found by name.
+"""Body models that users brought: converted once, kept as safe files in the folder of models, found by name.
 
-A model is two files: NAME-DIGEST.npz with its arrays, and NAME.json, which is written last and says what it is.
+A model is two files: NAME-DIGEST.npz with its arrays, and NAME.json, which says what it is.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from avatar_core.bodies.smpl_files import ModelFile, model_files
@@ -17,14 +15,12 @@ from avatar_core.bodies.smpl_format import SmplArrays, read_model
 from avatar_core.bodies.smpl_kinds import GENDERS, MODEL_NAMES, model_name
 from avatar_core.bodies.smpl_pickle import UnsuitableModel
 from avatar_core.errors import ConfigError, WeightsError
-from avatar_core.storage.paths import remove_stale, write_atomic
+from avatar_core.storage.model_folder import ADD, DIGITS, is_kept, keep, models_root, read_record, remove
 
 logger = logging.getLogger(__name__)
 
-ADD = "avatars models add PATH"
-"""The command that adds a model."""
-_STALE_SECONDS = 3600.0
-_DIGITS = 16
+__all__ = ["ADD", "Added", "ModelRecord", "add_models", "brought_names", "find_model", "list_models", "load_model",
+           "models_root", "remove_model"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,11 @@ class ModelRecord:
     file: str
     """Name of the converted file."""
 
+    @property
+    def contents(self) -> str:
+        """What it consists of, in words."""
+        return f"{self.vertices:,} vertices, {self.joints} joints"
+
 
 @dataclass(frozen=True)
 class Added:
@@ -59,15 +60,9 @@ class Added:
     """Names that stood for another model before."""
 
 
-def models_root() -> Path:
-    """Return the folder of the models: `AVATARS_MODELS`, else under `~/.local/share`."""
-    override = os.environ.get("AVATARS_MODELS")
-    return Path(override).expanduser() if override else Path.home() / ".local/share/avatar-foundry/models"
-
-
 def brought_names() -> tuple[str, ...]:
     """Return the names of the models that are there."""
-    return tuple(name for name in MODEL_NAMES if (models_root() / f"{name}.json").is_file())
+    return tuple(name for name in MODEL_NAMES if is_kept(name))
 
 
 def list_models() -> list[ModelRecord]:
@@ -79,19 +74,12 @@ def find_model(name: str) -> ModelRecord:
     """Return the record of a model; raises ConfigError when there is none, WeightsError when it is damaged."""
     if name not in MODEL_NAMES:
         raise ConfigError(f"{name!r} is no model that can be added; they are called {', '.join(MODEL_NAMES)}")
-    path = models_root() / f"{name}.json"
-    try:
-        record = ModelRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"body {name!r} is not on this machine: add your own download of it once, with `{ADD}` (a zip, folder, "
-            f".npz or .pkl), which keeps it in {models_root()}"
-        ) from None
-    except (OSError, ValueError, TypeError) as error:
-        raise WeightsError(f"{path} is damaged ({error}); add the model again: `{ADD}`") from error
-    if record.name != name or Path(record.file).name != record.file:
-        raise WeightsError(f"{path} is the record of something else; add the model again: `{ADD}`")
-    return record
+    return read_record(
+        name,
+        ModelRecord,
+        f"body {name!r} is not on this machine: add your own download of it once, with `{ADD}` (a zip, folder, "
+        f".npz or .pkl), which keeps it in {models_root()}",
+    )
 
 
 def load_model(name: str) -> tuple[ModelRecord, SmplArrays]:
@@ -137,7 +125,7 @@ def add_models(path: Path, gender: str | None = None) -> Added:
         raise WeightsError(f"{path}: there is no SMPL, SMPL-H or SMPL-X model in it:\n{reasons}")
     before = {record.name: record.digest for record in _readable()}
     for record, arrays in converted.values():
-        _keep(record, arrays)
+        keep(record, arrays.to_bytes())
     records = tuple(record for record, _ in converted.values())
     replaced = tuple(one.name for one in records if before.get(one.name, one.digest) != one.digest)
     return Added(records, skipped, replaced)
@@ -146,8 +134,7 @@ def add_models(path: Path, gender: str | None = None) -> Added:
 def remove_model(name: str) -> ModelRecord:
     """Delete a model from this machine and return what it was; raises ConfigError when it is not there."""
     record = find_model(name)
-    (models_root() / f"{name}.json").unlink(missing_ok=True)
-    _drop_files(name)
+    remove(name)
     return record
 
 
@@ -169,26 +156,8 @@ def _record(file: ModelFile, arrays: SmplArrays, gender: str | None) -> ModelRec
         licence=kind.licence,
         vertices=len(arrays.template),
         joints=len(arrays.regressor),
-        file=f"{name}-{digest[:_DIGITS]}.npz",
+        file=f"{name}-{digest[:DIGITS]}.npz",
     )
-
-
-def _keep(record: ModelRecord, arrays: SmplArrays) -> None:
-    root = models_root()
-    try:
-        write_atomic(root / record.file, arrays.to_bytes())
-        write_atomic(root / f"{record.name}.json", (json.dumps(asdict(record), indent=2) + "\n").encode())
-    except OSError as error:
-        raise WeightsError(f"{root}: nothing can be written there ({error.strerror}); set AVATARS_MODELS") from error
-    _drop_files(record.name, but=record.file)
-    remove_stale(root, _STALE_SECONDS)
-
-
-def _drop_files(name: str, but: str = "") -> None:
-    """Delete the converted files of a name."""
-    for path in models_root().glob(f"{name}-{'[0-9a-f]' * _DIGITS}.npz"):
-        if path.name != but:
-            path.unlink(missing_ok=True)
 
 
 def _readable() -> Iterator[ModelRecord]:

@@ -6,8 +6,9 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from avatar_core.errors import WeightsError
@@ -32,7 +33,14 @@ class ModelFile:
 
     name: str
     """Its path from the folder on or in the archive; that of a file alone has its folder's name."""
-    content: bytes
+    read: Callable[[], bytes]
+    place: Path | None = None
+    """Where it lies; None inside an archive."""
+
+    @property
+    def content(self) -> bytes:
+        """What it holds, read anew each time; raises WeightsError when it cannot be read."""
+        return self.read()
 
     @property
     def gender(self) -> str | None:
@@ -50,26 +58,26 @@ def gender_of(name: str) -> str | None:
     return None
 
 
-def model_files(path: Path) -> Iterator[ModelFile]:
-    """Yield the files of a download that may hold models, one at a time, .npz before .pkl.
+def model_files(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[ModelFile]:
+    """Yield the files of a download that may hold models, one at a time, in the order of `suffixes`.
 
     Raises WeightsError for a path that is not there, and for archives and folders that are not safe to read: paths that
     lead out of them, links, and files that are too large.
     """
     path = path.absolute()
     if path.is_dir():
-        yield from _of_folder(path)
+        yield from _of_folder(path, suffixes)
     elif not path.is_file():
         raise WeightsError(
             f"{path}: there is no such file or folder; give the download of a model: a zip, folder, "
-            f"{' or '.join(SUFFIXES)}"
+            f"{' or '.join(suffixes)}"
         )
     elif path.suffix.lower() == ".zip":
-        yield from _of_zip(path)
-    elif path.suffix.lower() in SUFFIXES:
-        yield ModelFile(f"{path.parent.name}/{path.name}", _read(path))
+        yield from _of_zip(path, suffixes)
+    elif path.suffix.lower() in suffixes:
+        yield ModelFile(f"{path.parent.name}/{path.name}", partial(_read, path), path)
     else:
-        raise WeightsError(f"{path} is no zip, folder, {' or '.join(SUFFIXES)}; give the download of a model")
+        raise WeightsError(f"{path} is no zip, folder, {' or '.join(suffixes)}; give the download of a model")
 
 
 def _read(path: Path) -> bytes:
@@ -81,24 +89,24 @@ def _read(path: Path) -> bytes:
         raise WeightsError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _of_folder(folder: Path) -> Iterator[ModelFile]:
+def _of_folder(folder: Path, suffixes: tuple[str, ...]) -> Iterator[ModelFile]:
     found: list[Path] = []
     for parent, _, names in os.walk(folder):
-        found += [Path(parent) / name for name in names if Path(name).suffix.lower() in SUFFIXES]
+        found += [Path(parent) / name for name in names if Path(name).suffix.lower() in suffixes]
         if len(found) > ENTRIES:
             raise WeightsError(f"{folder} holds more than {ENTRIES} files; give the folder of the models alone")
-    for path in sorted(found, key=_order):
+    for path in sorted(found, key=lambda path: _order(path, suffixes)):
         name = path.relative_to(folder.parent).as_posix()
         if path.is_symlink():
             raise WeightsError(f"{folder}: {name} is a link, which is not followed; give the file that it leads to")
-        yield ModelFile(name, _read(path))
+        yield ModelFile(name, partial(_read, path), path)
 
 
-def _order(path: Path | PurePosixPath) -> tuple[int, str]:
-    return SUFFIXES.index(path.suffix.lower()), str(path)
+def _order(path: Path | PurePosixPath, suffixes: tuple[str, ...]) -> tuple[int, str]:
+    return suffixes.index(path.suffix.lower()), str(path)
 
 
-def _of_zip(path: Path) -> Iterator[ModelFile]:
+def _of_zip(path: Path, suffixes: tuple[str, ...]) -> Iterator[ModelFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -109,12 +117,24 @@ def _of_zip(path: Path) -> Iterator[ModelFile]:
             models = {
                 PurePosixPath(entry.filename): entry
                 for entry in entries
-                if PurePosixPath(entry.filename).suffix.lower() in SUFFIXES and not _hidden(entry.filename)
+                if PurePosixPath(entry.filename).suffix.lower() in suffixes and not _hidden(entry.filename)
             }
-            for name in sorted(models, key=_order):
-                yield ModelFile(str(name), archive.read(models[name]))
+            for name in sorted(models, key=lambda path: _order(path, suffixes)):
+                yield ModelFile(str(name), partial(_unpacked, path, models[name]))
     except UNREADABLE as error:
-        raise WeightsError(f"{path}: not a readable zip ({error}); download it again, or unpack it yourself") from error
+        raise _unreadable(path, error) from error
+
+
+def _unpacked(path: Path, entry: zipfile.ZipInfo) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(entry)
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path}: not a readable zip ({error}); download it again, or unpack it yourself")
 
 
 def _hidden(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
-import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from avatar_core import GENERATOR, __version__
 from avatar_core.licences import registry
+from avatar_core.licences.cards import card_licence
 from avatar_core.licences.terms import CARD_SAYS
 from avatar_core.perception.checkpoint_folder import EMBEDDED
 
@@ -22,7 +23,6 @@ PACKAGES = ("torch", "numpy", "scipy", "warp-lang", "PyMCubes", "fast-simplifica
 UNKNOWN_LICENCE = "brought by the user; see its own terms"
 # The shape codebook comes first: it belongs to the embedded body.
 PRIORS = ("shape_codebook", "pose_vae", "motion_vae", "view_readers")
-_CARDS = ("card.md", "README.md")
 
 
 class WeightFacts(BaseModel):
@@ -44,8 +44,19 @@ def versions() -> dict[str, str]:
     return found | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
+REPLACED = {
+    "pose_vae": ("avatarclip-poses", "own-poses"),
+    "motion_vae": ("avatarclip-motion", "own-motion"),
+}
+"""Shipped priors, and the brought ones that stand in for them; VPoser alone goes on with the shipped poses."""
+
+
 def used_weights(
-    *, body: tuple[str, str], encoder: tuple[str, str], body_licence: str | None = None
+    *,
+    body: tuple[str, str],
+    encoder: tuple[str, str],
+    body_licence: str | None = None,
+    priors: Iterable[tuple[str, str, str]] = (),
 ) -> dict[str, WeightFacts]:
     """Return digest and licence of every model behind an avatar, by its role.
 
@@ -53,14 +64,20 @@ def used_weights(
         body: name and digest of the body model.
         encoder: name and digest of the image-text encoder.
         body_licence: of a body model that was brought, whose shape codebook is its own; None: as its card says.
+        priors: name, digest and licence of each that was brought and used.
     """
     root = Path(str(files("avatar_core") / "weights"))
     brought = None if encoder[0] in EMBEDDED else Path(encoder[0])
     found = {"body": weight_facts(*body), "encoder": weight_facts(*encoder, brought)}
     if body_licence is not None:
         found["body"] = found["body"].model_copy(update={"licence": body_licence})
-    priors = PRIORS if body_licence is None else PRIORS[1:]
-    return found | {name: weight_facts(name, prior_digest(root / name)) for name in priors}
+    added = {name: WeightFacts(name=name, digest=digest, licence=licence) for name, digest, licence in priors}
+    shipped = [
+        name
+        for name in (PRIORS if body_licence is None else PRIORS[1:])
+        if not added.keys() & set(REPLACED.get(name, ()))
+    ]
+    return found | added | {name: weight_facts(name, prior_digest(root / name)) for name in shipped}
 
 
 def weight_facts(name: str, digest: str, brought: Path | None = None) -> WeightFacts:
@@ -78,7 +95,8 @@ def weight_facts(name: str, digest: str, brought: Path | None = None) -> WeightF
     known = registry().model(digest)
     if known is not None:
         return WeightFacts(name=shown, digest=digest, licence=known[1].text or known[1].licence)
-    return WeightFacts(name=shown, digest=digest, licence=_card_s_word(brought) or UNKNOWN_LICENCE)
+    said = card_licence(brought)
+    return WeightFacts(name=shown, digest=digest, licence=CARD_SAYS + said if said else UNKNOWN_LICENCE)
 
 
 def prior_digest(folder: Path) -> str:
@@ -87,17 +105,3 @@ def prior_digest(folder: Path) -> str:
     for path in sorted(folder.glob("*.safetensors")):
         summed.update(path.read_bytes())
     return summed.hexdigest()
-
-
-def _card_s_word(folder: Path | None) -> str:
-    """The licence that the card in a user's own folder names; empty where there is none."""
-    cards = [] if folder is None else [folder.expanduser() / name for name in _CARDS]
-    named = next((found for card in cards if card.is_file() and (found := _named(card))), "")
-    return CARD_SAYS + named if named else ""
-
-
-def _named(card: Path) -> str:
-    """The licence in a card's row `| licence | … |`, line `Licence: …` or front matter; empty where it names none."""
-    text = card.read_text(encoding="utf-8", errors="replace")
-    row = re.search(r"^[|\-* ]*\**licen[cs]e\**\s*[|:]\s*(.+?)\s*\|?\s*$", text, re.IGNORECASE | re.MULTILINE)
-    return row.group(1).strip("* ") if row else ""

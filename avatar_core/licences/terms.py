@@ -10,6 +10,8 @@ from avatar_core.licences.registry import COMMERCIAL, Commercial, Datum, registr
 UNKNOWN = "unknown"
 CARD_SAYS = "as its card says: "
 """Begins the recorded licence of weights that were brought with a card."""
+AUTHORS_SAY = "as its authors say: "
+"""Begins the recorded licence of weights that users bring from where their authors publish them."""
 _ASK = "These weights do not ship with the package: ask whoever made them, and mind what they were trained on."
 
 
@@ -52,12 +54,14 @@ def terms_of_weights(name: str, digest: str, recorded: str = "") -> Terms:
             name=key, title=model.title, licence=model.licence, commercial=allowed.commercial,
             conditions=allowed.conditions, source=model.source, digest=digest, data=model.data,
         )  # fmt: skip
-    said = recorded.removeprefix(CARD_SAYS) if recorded.startswith(CARD_SAYS) else ""
+    word = next((word for word in (CARD_SAYS, AUTHORS_SAY) if recorded.startswith(word)), None)
+    said = recorded.removeprefix(word) if word is not None else ""
     licence = registry().identify(said) if said else None
     if licence is None:
         return Terms(name, name, said or UNKNOWN, "unknown", _ASK, UNKNOWN, digest=digest)
     allowed = registry().licences[licence]
-    note = "As its own card says; what it was trained on is not known."
+    who = "its authors say" if word == AUTHORS_SAY else "its own card says"
+    note = f"As {who}; what it was trained on is not known."
     return Terms(name, name, licence, allowed.commercial, allowed.conditions, UNKNOWN, note=note, digest=digest)
 
 

@@ -114,14 +114,15 @@ def check_pickle(path: Path) -> None:
         found = torch.load(path, map_location="meta", weights_only=True)
     except pickle.UnpicklingError as error:
         # Without torch's own message, which tells how to run the code.
-        raise WeightsError(f"{path} {_refusal(str(error))}. {_UNPICKLED}") from None
+        raise WeightsError(f"{path} {pickle_refusal(str(error))}. {_UNPICKLED}") from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise WeightsError(f"{path} is damaged ({str(error) or type(error).__name__}); fetch it again") from error
     if not (isinstance(found, dict) and found and all(isinstance(value, Tensor) for value in found.values())):
         raise WeightsError(f"{path} holds no tensors by name, so it is no checkpoint of a model. {_UNPICKLED}")
 
 
-def _refusal(message: str) -> str:
+def pickle_refusal(message: str) -> str:
+    """Return what is wrong with a pickle that torch would not read, from torch's own message."""
     asked = re.search(r"GLOBAL (\S+)", message)
     if asked:
         return f"is a pickle that asks for {asked[1]}; reading it could run code, so it is refused"

@@ -34,6 +34,10 @@ class Encoder(Protocol):
         """Return float32 unit vectors (B, D) of texts; no gradient."""
         ...
 
+    def text_length(self, text: str) -> float:
+        """Return the length of a text's feature before it is made a unit vector."""
+        ...
+
 
 def load_encoder(
     name_or_path: str = "bodyclip", device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32

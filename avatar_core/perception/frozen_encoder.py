@@ -92,3 +92,8 @@ class FrozenEncoder(ABC):
             features = self._text_features(missing).float()
             self._texts.update(zip(missing, nn.functional.normalize(features, dim=-1)))
         return torch.stack([self._texts[text] for text in texts])
+
+    @torch.no_grad()
+    def text_length(self, text: str) -> float:
+        """Return the length of a text's feature before it is made a unit vector."""
+        return float(self._text_features([text]).float().norm())

@@ -21,10 +21,19 @@ from torch import Tensor
 
 from avatar_core.bodies import EMBEDDED, BodyModel, ShapedBody, load_body
 from avatar_core.errors import ConfigError, WeightsError
-from avatar_core.priors.body_codebook import shape_codebook_of
+from avatar_core.priors.choices import EMBEDDED as EMBEDDED_PRIOR
+from avatar_core.priors.choices import (
+    load_motion_codebook,
+    load_motion_model,
+    load_pose_codebook,
+    load_pose_model,
+    load_shapes,
+)
 from avatar_core.priors.kinematics import without_heading
-from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE
-from avatar_core.priors.pose_vae import PoseCodebook, PoseVAE
+from avatar_core.priors.motion_prior import MotionModel
+from avatar_core.priors.motion_vae import MotionCodebook
+from avatar_core.priors.pose_prior import PoseModel
+from avatar_core.priors.pose_vae import PoseCodebook
 from avatar_core.priors.view_encoders import ViewEncoder, load_view_encoder, shape_views
 from avatar_core.priors.views import GreyViews, pose_body
 from avatar_core.priors.weights import weights_folder
@@ -56,25 +65,26 @@ class CodebookViews:
 
 
 def codebook_features(
-    kind: str, encoder: "Encoder", body: BodyModel, *, progress: Progress | None = None
+    kind: str, encoder: "Encoder", body: BodyModel, *, prior: str = EMBEDDED_PRIOR, progress: Progress | None = None
 ) -> Tensor:
     """Return unit features of a codebook's entries: (N, D) of "shape" and "pose", (N, K, D) of "motion".
 
     Shapes are those of `body`; poses and motions are shown by the embedded body (see `judged_body`). A motion has one
     for each of its K key frames. They are looked for beside the shipped weights, then in the cache; else computed and
-    cached, with `progress(done, total, note)`. Rank them with `load_view_encoder(kind).search`.
+    cached, with `progress(done, total, note)`. Rank them with `load_view_encoder(kind).search`. `prior` says whose
+    codebook it is (see `priors.choices`).
 
-    Raises ConfigError for an unknown kind, WeightsError when the codebook is missing.
+    Raises ConfigError for an unknown kind or a prior that is not here, WeightsError when the codebook is missing.
     """
     body = judged_body(kind, body)
-    source, view = codebook_views(kind, body), load_view_encoder(kind, encoder, body)
+    source, view = codebook_views(kind, body, prior), load_view_encoder(kind, encoder, body)
     name = f"features-{features_digest(source.digest, view.digest, body.digest)[:12]}.safetensors"
     cached = cache_root() / "features" / kind / name
     for path in (weights_folder(source.folder) / name, cached):
         found = _read(path, source.count)
         if found is not None:
             return found.to(encoder.device)
-    features = compute_features(kind, view, body, progress=progress)
+    features = compute_features(kind, view, body, prior=prior, progress=progress)
     write_atomic(cached, save({"features": features.half().contiguous()}))
     log.info("features of the %s codebook are kept in %s", kind, cached)
     return features.half().float().to(encoder.device)
@@ -98,10 +108,11 @@ def features_digest(codebook: str, view: str, body: str) -> str:
 
 @torch.no_grad()
 def compute_features(
-    kind: str, view: ViewEncoder, body: BodyModel, *, progress: Progress | None = None, batch: int = 32
-) -> Tensor:
+    kind: str, view: ViewEncoder, body: BodyModel, *,
+    prior: str = EMBEDDED_PRIOR, progress: Progress | None = None, batch: int = 32,
+) -> Tensor:  # fmt: skip
     """Render and encode every entry of a codebook; the result is as that of `codebook_features`, on the CPU."""
-    source = codebook_views(kind, body)
+    source = codebook_views(kind, body, prior)
     total = source.count * source.frames
     pending: list[Tensor] = []
     features: list[Tensor] = []
@@ -121,19 +132,19 @@ def neutral_body(body: BodyModel) -> ShapedBody:
     return body.shape(body.neutral_shape)
 
 
-def codebook_views(kind: str, body: BodyModel) -> CodebookViews:
-    """Return the codebook called `kind` as pictures, that of shapes for `body`; raises ConfigError when there is none
-    of that name."""
+def codebook_views(kind: str, body: BodyModel, prior: str = EMBEDDED_PRIOR) -> CodebookViews:
+    """Return a prior's codebook called `kind` as pictures, that of shapes for `body`; raises ConfigError when there is
+    none of that name."""
     if kind == "shape":
-        book = shape_codebook_of(body)
+        book = load_shapes(body, prior)
         return CodebookViews("shape_codebook", len(book), book.digest, 1, lambda b, s, _: _shapes(b, s, book.betas))
     if kind == "pose":
-        poses, vae = PoseCodebook.load(), PoseVAE.load()
+        poses, vae = load_pose_codebook(prior), load_pose_model(prior)
         return CodebookViews(
             "pose_vae", len(poses), poses.digest + vae.digest, 1, lambda b, s, a: _poses(b, s, a, poses, vae)
         )
     if kind == "motion":
-        motions, motion_vae = MotionCodebook.load(), MotionVAE.load()
+        motions, motion_vae = load_motion_codebook(prior), load_motion_model(prior)
         return CodebookViews(
             "motion_vae",
             len(motions),
@@ -151,7 +162,7 @@ def _shapes(body: BodyModel, size: int, betas: Tensor) -> Iterator[Tensor]:
 
 
 def _poses(
-    body: BodyModel, size: int, azimuths: tuple[float, ...], book: PoseCodebook, vae: PoseVAE
+    body: BodyModel, size: int, azimuths: tuple[float, ...], book: PoseCodebook, vae: PoseModel
 ) -> Iterator[Tensor]:
     views, shaped = GreyViews(body, size), neutral_body(body)
     for index in torch.arange(len(book)).split(16):
@@ -161,7 +172,7 @@ def _poses(
 
 
 def _motions(
-    body: BodyModel, size: int, azimuths: tuple[float, ...], book: MotionCodebook, vae: MotionVAE
+    body: BodyModel, size: int, azimuths: tuple[float, ...], book: MotionCodebook, vae: MotionModel
 ) -> Iterator[Tensor]:
     views, shaped = GreyViews(body, size), neutral_body(body)
     for index in torch.arange(len(book)).split(8):

@@ -9,7 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from avatar_core.priors.motion_data import MotionDataError
 
+INDEX = "index.csv"
+"""HumanML3D's table of the AMASS files that its texts are of."""
 _MAX_BYTES = 1 << 26
+_INDEX_COLUMNS, _INDEX_ROOT = ("source_path", "new_name"), "pose_data"
 _COLUMNS = ("file", "label", "captions")
 _SUFFIXES = re.compile(r"[ _-]*(poses|stageii|stagei)$", re.IGNORECASE)
 
@@ -51,17 +54,20 @@ def unmatched(given: dict[str, Description], files: Sequence[str]) -> list[str]:
 
 
 def read_captions(source: Path) -> dict[str, Description]:
-    """Read descriptions by file from a CSV, or from a folder of texts as HumanML3D has them.
+    """Read descriptions by file from a CSV, from a folder of texts as HumanML3D has them, or from HumanML3D itself.
 
     The CSV has the columns file, label and captions, the last separated by |; file is a path inside the source folder,
     with or without its suffix, or the name alone. A text file is named like the motion's; each line is a caption, up to
-    a # where tokens and a time span follow. Captions of a part of the motion are left out if others are there.
+    a # where tokens and a time span follow. Captions of a part of the motion are left out if others are there. Where an
+    index.csv lies beside the texts, it says which AMASS file each is of: several of one file are put together.
     Raises MotionDataError when it cannot be read.
     """
     if source.is_dir():
         texts = sorted(path for path in source.rglob("*.txt") if path.is_file() and not path.is_symlink())
         if not texts:
             raise MotionDataError(f"{source}: holds no .txt files; give the folder of texts or a CSV file")
+        if (source / INDEX).is_file():
+            return _read_index(source / INDEX, texts)
         keys = [path.relative_to(source).with_suffix("").as_posix() for path in texts]
         return {key: _read_text(path, key) for key, path in zip(keys, texts)}
     rows = list(csv.DictReader(io.StringIO(_read(source), newline="")))
@@ -76,6 +82,23 @@ def read_captions(source: Path) -> dict[str, Description]:
         label = label or label_from_name(file)
         found[str(PurePosixPath(file))] = Description(label, _clean((row["captions"] or "").split("|")) or (label,))
     return found
+
+
+def _read_index(index: Path, texts: Sequence[Path]) -> dict[str, Description]:
+    """Descriptions by AMASS file, as its path is inside AMASS without its suffix."""
+    rows = list(csv.DictReader(io.StringIO(_read(index), newline="")))
+    missing = [name for name in _INDEX_COLUMNS if not rows or name not in rows[0]]
+    if missing:
+        raise MotionDataError(f"{index}: lacks {', '.join(missing)}; give HumanML3D's own folder")
+    by_name = {path.stem: path for path in texts}
+    captions: dict[str, list[str]] = {}
+    for row in rows:
+        parts = PurePosixPath(row["source_path"] or "").with_suffix("").parts
+        text = by_name.get(PurePosixPath(row["new_name"] or "").stem)
+        if text is not None and parts:
+            key = PurePosixPath(*(part for part in parts if part != _INDEX_ROOT)).as_posix()
+            captions.setdefault(key, []).extend(_read_text(text, key).captions)
+    return {key: Description(label_from_name(key), tuple(dict.fromkeys(found))) for key, found in captions.items()}
 
 
 def _read(path: Path) -> str:

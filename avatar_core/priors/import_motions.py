@@ -8,6 +8,7 @@ The folder is walked recursively. What cannot be used is skipped, and listed wit
 skipped.csv beside clips.npz and clips.csv. The exit status is 0 when something was written, else 2.
 
 Captions are a CSV with the columns file, label, captions (separated by |), or a folder of texts as HumanML3D has them.
+With HumanML3D's own folder, whose index.csv says which AMASS file each text is of, SOURCE is AMASS's own folder.
 Files without one are labelled by their name: KickHigh_01.bvh is "kick high".
 
 Licences: weights inherit the terms of the motion they are trained on. AMASS may be used for non-commercial research
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 LONGEST = 10.0
 """Seconds of the longest clip; longer files are cut."""
+NAMED = 20
+"""Descriptions of files that are not there, of which the names are told."""
 KINDS = {"amass": (".npz",), "bvh": (".bvh",), "auto": (".npz", ".bvh")}
 _AMASS_TERMS = "AMASS licence: non-commercial research only"
 _COLUMNS = (
@@ -80,8 +83,11 @@ def import_motions(
     files = list(find_files(source, out, KINDS[kind]))
     if not files:
         raise MotionDataError(f"{source}: holds no {' or '.join(KINDS[kind])} files; give a folder of motion capture")
-    for key in unmatched(given, [name for name, _ in files]):
+    lost = unmatched(given, [name for name, _ in files])
+    for key in lost[:NAMED]:
         log.warning("%s: no motion file is called %s; correct the name or drop that line", captions, key)
+    if len(lost) > NAMED:
+        log.warning("%s: nor are there motion files for %d other descriptions", captions, len(lost) - NAMED)
     clips: list[tuple[str, str, ImportedClip]] = []
     skipped: list[tuple[str, str]] = []
     stems = Counter(_stem(name) for name, _ in files)

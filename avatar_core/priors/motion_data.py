@@ -5,7 +5,9 @@ translations are the pelvis in metres, Y up, ground at y = 0. Clips run at 30 fr
 """
 
 import csv
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ FPS = 30
 MIRROR_JOINTS = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20)
 """Index of the joint that takes each joint's place when left and right change sides."""
 
+MEASURES = "measures.json"
+"""File beside trained weights with what was measured, and with the terms of their motion."""
 AUTHORED = "authored/"
 """What the source file of a clip begins with that was written as key poses (see authored.py)."""
 
@@ -62,12 +66,14 @@ class MotionData:
     poses: (N, 22, 3) float32 axis-angle, radians.
     trans: (N, 3) float32 pelvis position, metres.
     rest_joints: (22, 3) float32 joints of the T-pose with the pelvis at the origin, metres.
+    licences: terms that the clips come under, each once; weights that are trained on them inherit them.
     """
 
     poses: NDArray[np.float32]
     trans: NDArray[np.float32]
     rest_joints: NDArray[np.float32]
     clips: tuple[Clip, ...]
+    licences: tuple[str, ...] = ()
 
 
 def load_motion_folder(folder: str | Path) -> MotionData:
@@ -101,6 +107,7 @@ def load_motion_folder(folder: str | Path) -> MotionData:
         trans=arrays["trans"].astype(np.float32),
         rest_joints=arrays["rest_joints"].astype(np.float32),
         clips=clips,
+        licences=tuple(sorted({(row.get("licence") or "").strip() for row in rows} - {""})),
     )
 
 
@@ -275,3 +282,9 @@ def _extend(data: MotionData, clip: Clip, length: int) -> Window:
         frames = np.concatenate([frames, np.full(extra, clip.length - 1)])
         laps = np.zeros(length, np.int64)
     return Window(clip, clip.start + frames, laps, step)
+
+
+def write_measures(folder: Path, measures: Mapping[str, object], data: MotionData) -> None:
+    """Write what was measured of weights to their folder, and the terms of the motion that they were trained on."""
+    facts = {**measures, **({"licences": list(data.licences)} if data.licences else {})}
+    (folder / MEASURES).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -21,6 +21,19 @@ from avatar_core.priors.motion_features import CONTACTS, FEATURES, cosine_basis,
 from avatar_core.priors.weights import file_digest, read_config, weights_folder
 
 STRIDE = 4
+
+
+def data_skeleton() -> Tensor:
+    """Return the joints (22, 3) in metres of the skeleton on which the shipped priors were trained.
+
+    Raises WeightsError when the shipped weights are missing or damaged.
+    """
+    path = weights_folder("motion_vae") / "model.safetensors"
+    try:
+        with safe_open(path, "pt") as file:
+            return file.get_tensor("rest_joints").float()
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: no skeleton of the motion prior ({error}); install the package again") from error
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,16 @@ class MotionVAE(nn.Module):
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         state = {name: value.detach().half().contiguous() for name, value in self.state_dict().items()}
         save_file(state, folder / "model.safetensors")
+
+    @property
+    def frames(self) -> int:
+        """Frames of a motion."""
+        return self.config.frames
+
+    @property
+    def latent_size(self) -> int:
+        """Numbers in the latent."""
+        return self.config.latent
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance (B, 256) of the latent of motion features (B, 60, 137)."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from avatar_core.bodies.rotations import matrix_to_6d, sixd_to_matrix
 from avatar_core.errors import WeightsError
+from avatar_core.priors.pose_prior import PoseModel
 from avatar_core.priors.weights import file_digest, read_config, weights_folder
 
 JOINTS = 21
@@ -147,12 +148,17 @@ class PoseCodebook:
             )
         return book
 
-    def rotations(self, vae: PoseVAE, index: Tensor | None = None) -> Tensor:
-        """Return local rotations (n, 22, 3, 3), pelvis included, of the entries `index` (n,) (by default all)."""
+    def rotations(
+        self, vae: PoseModel, index: Tensor | None = None, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Return local rotations (n, 22, 3, 3), pelvis included, of the entries `index` (n,) (by default all).
+
+        vae: the model that the latents are of; device: where it is.
+        """
         latents, roots = (
             (self.latents, self.roots) if index is None else (self.latents[index], self.roots[index])
         )
         with torch.no_grad():
-            body = vae.decode(latents.to(vae.mean.device))
+            body = vae.decode(latents.to(device))
         root = sixd_to_matrix(roots.to(body.device))
         return torch.cat([root[:, None], body], dim=1)

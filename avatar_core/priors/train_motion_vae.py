@@ -31,6 +31,7 @@ from avatar_core.priors.motion_data import (
     load_motion_folder,
     mirror,
     split_by_source,
+    write_measures,
 )
 from avatar_core.priors.motion_features import CONTACTS, features_to_motion, lever_weights, motion_features
 from avatar_core.priors.motion_speed import at_speeds
@@ -324,7 +325,7 @@ def main(arguments: list[str] | None = None) -> None:
     if authored:
         measures["authored"] = measure(model, data, authored)
     log.info("measures: %s", json.dumps(measures))
-    (options.out / "measures.json").write_text(json.dumps(measures, indent=2) + "\n", encoding="utf-8")
+    write_measures(options.out, measures, data)
     build_motion_codebook(data, model, options.codebook, options.seed, options.out)
 
 

@@ -34,6 +34,7 @@ from avatar_core.priors.motion_data import (
     load_motion_folder,
     mirror,
     split_by_source,
+    write_measures,
 )
 from avatar_core.priors.pose_codebook import build_pose_codebook
 from avatar_core.priors.pose_vae import PoseVAE
@@ -250,7 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
         measures["authored"] = measure(model, data, frames_of(authored)[::10])
     measures["random"] = measure_samples(model, settings.seed)
     log.info("measures: %s", json.dumps(measures))
-    (options.out / "measures.json").write_text(json.dumps(measures, indent=2) + "\n", encoding="utf-8")
+    write_measures(options.out, measures, data)
     build_pose_codebook(data, model, options.codebook, options.seed, options.out)
 
 

@@ -27,6 +27,14 @@ from torch import Tensor
 from avatar_core.bodies.rotations import matrix_to_axis_angle
 from avatar_core.errors import ArtifactError
 from avatar_core.perception.prompts import motion_prompt, split_actions
+from avatar_core.priors.choices import (
+    EMBEDDED,
+    BroughtFacts,
+    PosePriorName,
+    brought_facts,
+    read_facts,
+    without_embedded,
+)
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.pose_generators.base import PoseGenerator
 from avatar_core.stages.pose_generators.codebook import CodebookSearch
@@ -51,6 +59,9 @@ class Config(BaseModel):
     method: Literal["codebook", "pose_optimizer", "latent_optimizer", "realnvp"] = "codebook"
     """Where poses come from: a search of the codebook, optimised joint rotations, optimised latents of the pose VAE,
     or draws from a flow that was trained for the encoder."""
+    prior: PosePriorName = EMBEDDED
+    """Whose poses: the embedded prior's, the same poses seen through your VPoser, AvatarCLIP's own over VPoser, or
+    those of a prior that you trained. All but the first are added with `avatars models add` (docs/priors.md)."""
     count: int = Field(5, ge=1)
     """Poses that are kept."""
     least_angle: float = Field(0.15, ge=0)
@@ -80,7 +91,8 @@ class Config(BaseModel):
     @model_serializer(mode="wrap")
     def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # They decide nothing, and a stage key digests what is written here.
-        return {name: value for name, value in write(self).items() if name not in METHODS or name == self.method}
+        written = without_embedded(write(self))
+        return {name: value for name, value in written.items() if name not in METHODS or name == self.method}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +107,10 @@ class CandidatePoses:
     """The entry of the pose codebook that each is, began at, or has its pelvis's attitude from."""
     actions: tuple[int, ...]
     """Which of the prompt's actions each shows."""
+    prior: PosePriorName = EMBEDDED
+    """Whose poses they are."""
+    brought: BroughtFacts = ()
+    """Name, digest and licence of each prior that its user brought."""
 
     def of_actions(self, count: int) -> list[Tensor]:
         """Return the poses (K, 22, 3) of each of the prompt's `count` actions.
@@ -110,7 +126,9 @@ class CandidatePoses:
         """Write the poses into an existing folder."""
         tensors = {"poses": self.poses.cpu().contiguous(), "scores": self.scores.cpu().contiguous()}
         save_file(tensors, folder / "poses.safetensors")
-        facts = {"entries": self.entries, "actions": self.actions}
+        facts: dict[str, Any] = {"entries": self.entries, "actions": self.actions}
+        if self.prior != EMBEDDED:
+            facts |= {"prior": self.prior, "brought": self.brought}
         (folder / "poses.json").write_text(json.dumps(facts), encoding="utf-8")
 
     @classmethod
@@ -119,7 +137,14 @@ class CandidatePoses:
         try:
             tensors = load_file(folder / "poses.safetensors")
             facts = json.loads((folder / "poses.json").read_text(encoding="utf-8"))
-            return cls(tensors["poses"], tensors["scores"], tuple(facts["entries"]), tuple(facts["actions"]))
+            return cls(
+                poses=tensors["poses"],
+                scores=tensors["scores"],
+                entries=tuple(facts["entries"]),
+                actions=tuple(facts["actions"]),
+                prior=facts.get("prior", EMBEDDED),
+                brought=read_facts(facts),
+            )
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ArtifactError(f"{folder} holds no candidate poses ({error}); run candidate_poses again") from error
 
@@ -127,14 +152,13 @@ class CandidatePoses:
 def run(prompt: str, *, config: Config, seed: int, context: StageContext) -> CandidatePoses:
     """Return poses that fit `prompt`, as "a person is running", or each of its actions in turn.
 
-    Raises DivergenceError when an optimisation's numbers are not finite, and WeightsError when the method needs weights
-    that are not there for the encoder.
+    Raises DivergenceError when an optimisation's numbers are not finite, WeightsError when the method needs weights
+    that are not there for the encoder, and ConfigError when a prior that its user brings is not on this machine.
     """
     method, kept = generator(config), []
     actions = split_actions(prompt)
     for number, action in enumerate(actions):
-        target = context.encoder.encode_texts([motion_prompt(action)])[0]
-        scored = method.generate(target, seed=seed, context=context)
+        scored = method.generate(motion_prompt(action), seed=seed, context=context)
         found = scored.best(config.count, config.least_angle, config.least_share)
         note = f"{len(found.scores)} poses, best score {float(found.scores[0]):.3f}"
         context.progress(number + 1, len(actions), note)
@@ -144,15 +168,17 @@ def run(prompt: str, *, config: Config, seed: int, context: StageContext) -> Can
         scores=torch.cat([found.scores for found in kept]).cpu(),
         entries=tuple(torch.cat([found.entries for found in kept]).tolist()),
         actions=tuple(number for number, found in enumerate(kept) for _ in found.scores),
+        prior=config.prior,
+        brought=brought_facts(NAME, config.model_dump()),
     )
 
 
 def generator(config: Config) -> PoseGenerator:
     """Return the generator of the method that is chosen, with its settings."""
     makers: dict[str, Callable[[], PoseGenerator]] = {
-        "codebook": lambda: CodebookSearch(config.codebook),
-        "pose_optimizer": lambda: PoseOptimizer(config.pose_optimizer),
-        "latent_optimizer": lambda: LatentOptimizer(config.latent_optimizer),
-        "realnvp": lambda: FlowSampler(config.realnvp),
+        "codebook": lambda: CodebookSearch(config.codebook, config.prior),
+        "pose_optimizer": lambda: PoseOptimizer(config.pose_optimizer, config.prior),
+        "latent_optimizer": lambda: LatentOptimizer(config.latent_optimizer, config.prior),
+        "realnvp": lambda: FlowSampler(config.realnvp, config.prior),
     }
     return makers[config.method]()

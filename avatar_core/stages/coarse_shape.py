@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avatar_core.errors import ArtifactError
 from avatar_core.perception.prompts import shape_prompt
-from avatar_core.priors.body_codebook import shape_codebook_of
+from avatar_core.priors.choices import (
+    EMBEDDED,
+    BroughtFacts,
+    ShapePriorName,
+    brought_facts,
+    load_shapes,
+    read_facts,
+    without_embedded,
+)
 from avatar_core.priors.features import codebook_features, neutral_body
 from avatar_core.priors.scoring import soft_top
 from avatar_core.priors.view_encoders import load_view_encoder, shape_views
@@ -30,12 +39,20 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    prior: ShapePriorName = EMBEDDED
+    """Whose shapes are searched: those of the body itself, or AvatarCLIP's, which your neutral SMPL makes. The second
+    are added with `avatars models add` (docs/priors.md)."""
     averaged: int = Field(12, ge=1)
     """Best entries whose shape vectors are averaged; one gives AvatarCLIP's argmax."""
     temperature: float = Field(0.02, ge=0)
     """Difference of score at which an entry's weight in that average falls by e."""
     kept: int = Field(10, ge=1)
     """Best entries that are named in the result."""
+
+    @model_serializer(mode="wrap")
+    def _without_embedded(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A stage key digests what is written here: that of the embedded prior has no name in it.
+        return without_embedded(write(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +69,8 @@ class CoarseShape:
     """Codebook entries, best first."""
     top_scores: tuple[float, ...]
     """Their scores in the search, -1 to 1: AvatarCLIP's direction score."""
+    brought: BroughtFacts = ()
+    """Name, digest and licence of each prior that its user brought."""
 
     def save(self, folder: Path) -> None:
         """Write the shape into an existing folder."""
@@ -61,7 +80,7 @@ class CoarseShape:
             "baseline_score": self.baseline_score,
             "top": self.top,
             "top_scores": self.top_scores,
-        }
+        } | ({"brought": self.brought} if self.brought else {})
         (folder / "shape.json").write_text(json.dumps(facts, sort_keys=True), encoding="utf-8")
 
     @classmethod
@@ -76,6 +95,7 @@ class CoarseShape:
                 baseline_score=float(facts["baseline_score"]),
                 top=tuple(facts["top"]),
                 top_scores=tuple(facts["top_scores"]),
+                brought=read_facts(facts),
             )
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ArtifactError(f"{folder} holds no coarse shape ({error}); run coarse_shape again") from error
@@ -88,8 +108,8 @@ def run(prompt: str, *, config: Config, seed: int, context: StageContext) -> Coa
     exact, so that `seed` decides nothing.
     """
     body, encoder = context.body, context.encoder
-    book = shape_codebook_of(body)
-    features = codebook_features("shape", encoder, body, progress=context.progress)
+    book = load_shapes(body, config.prior)
+    features = codebook_features("shape", encoder, body, prior=config.prior, progress=context.progress)
     target = encoder.encode_texts([shape_prompt(prompt)])[0].to(features)
     view = load_view_encoder("shape", encoder, body)
     scores = view.search(features, target).cpu()
@@ -108,6 +128,7 @@ def run(prompt: str, *, config: Config, seed: int, context: StageContext) -> Coa
         baseline_score=baseline,
         top=tuple(best.indices.tolist()),
         top_scores=tuple(best.values.tolist()),
+        brought=brought_facts(NAME, config.model_dump()),
     )
 
 

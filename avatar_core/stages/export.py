@@ -176,6 +176,7 @@ def run(
         body=(context.body.name, context.body.digest),
         encoder=(context.encoder.name, context.encoder.digest),
         body_licence=None if context.body.name == EMBEDDED else context.body.licence,
+        priors=(*shape.brought, *motion.brought),
     )
     files: dict[str, bytes] = {}
     with steps.part("model_files"):

@@ -16,12 +16,18 @@ from torch import Tensor
 from avatar_core.bodies.rotations import matrix_to_axis_angle
 from avatar_core.errors import ArtifactError, Interrupted
 from avatar_core.perception.prompts import split_actions
+from avatar_core.priors.choices import (
+    BroughtFacts,
+    brought_facts,
+    load_motion_codebook,
+    load_motion_model,
+    load_pose_codebook,
+    read_facts,
+)
 from avatar_core.priors.foot_contacts import plant_feet
 from avatar_core.priors.kinematics import face_forward, stand
 from avatar_core.priors.motion_data import FPS
 from avatar_core.priors.motion_editing import Sequence, close_loop, join
-from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE
-from avatar_core.priors.pose_vae import PoseCodebook
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.candidate_poses import CandidatePoses
 from avatar_core.stages.motion_generators import Config, Draft, Problem, make_generator
@@ -58,6 +64,8 @@ class Motion:
     loops: bool = False
     """Whether the frame after the last is the first one again, but for the pelvis's travel."""
     fps: int = FPS
+    brought: BroughtFacts = ()
+    """Name, digest and licence of each prior that its user brought."""
 
     def save(self, folder: Path) -> None:
         """Write the motion into an existing folder."""
@@ -72,7 +80,7 @@ class Motion:
             "loops": self.loops,
             "history": self.history,
             "fps": self.fps,
-        }
+        } | ({"brought": self.brought} if self.brought else {})
         (folder / "motion.json").write_text(json.dumps(facts, sort_keys=True), encoding="utf-8")
 
     @classmethod
@@ -81,7 +89,7 @@ class Motion:
         try:
             tensors = load_file(folder / "motion.safetensors")
             facts = json.loads((folder / "motion.json").read_text(encoding="utf-8"))
-            facts["starts"] = tuple(facts["starts"])
+            facts |= {"starts": tuple(facts["starts"]), "brought": read_facts(facts)}
             poses, translation, standing = (tensors[name] for name in ("poses", "translation", "standing"))
             return cls(poses=poses, translation=translation, standing=standing, **facts)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
@@ -107,7 +115,8 @@ def run(
         drafts = [Draft(**draft) for draft in resumed[0]["drafts"]]
         logger.info("motion continues at step %d", resumed[1])
     for number in range(len(drafts), len(actions)):
-        generator = make_generator(Problem(groups[number], actions[number], context), config, seed)
+        problem = Problem(groups[number], actions[number], context, config.prior, candidates.prior)
+        generator = make_generator(problem, config, seed)
         if resumed is not None and number == resumed[0]["action"]:
             generator.restore(resumed[0]["generator"])
         else:
@@ -124,11 +133,15 @@ def run(
             if stopping:
                 raise Interrupted(f"motion stopped at step {done} of {total}")
         drafts.append(generator.result())
-    return replace(finish(drafts, MotionVAE.load().rest_joints, config), authored=_authored(candidates, drafts))
+    return replace(
+        finish(drafts, load_motion_model(config.prior).rest_joints, config),
+        authored=_authored(candidates, drafts, config),
+        brought=(*candidates.brought, *brought_facts(NAME, config.model_dump())),
+    )
 
 
-def _authored(candidates: CandidatePoses, drafts: list[Draft]) -> bool:
-    poses, motions = PoseCodebook.load(), MotionCodebook.load()
+def _authored(candidates: CandidatePoses, drafts: list[Draft], config: Config) -> bool:
+    poses, motions = load_pose_codebook(candidates.prior), load_motion_codebook(config.prior)
     started = any(motions.authored[draft.start] for draft in drafts if draft.start >= 0)
     return started or any(poses.authored[entry] for entry in candidates.entries)
 

@@ -213,6 +213,7 @@ def _drop_ins() -> list[Finding]:
             "" if anny else 'pip install "avatar-foundry[anny]"',
         ),
         _models(),
+        _priors(),
         Finding("cache", "ok", str(cache_root()), ""),
     ]
 
@@ -225,6 +226,17 @@ def _models() -> Finding:
     except WeightsError as error:
         return Finding("SMPL", "optional", str(error), ADD)
     return Finding("SMPL", "ok" if names else "optional", names or "no model was added", "" if names else ADD)
+
+
+def _priors() -> Finding:
+    from avatar_core.priors.brought import list_priors
+    from avatar_core.storage.model_folder import ADD
+
+    try:
+        names = ", ".join(record.name for record in list_priors())
+    except WeightsError as error:
+        return Finding("priors", "optional", str(error), ADD)
+    return Finding("priors", "ok" if names else "optional", names or "the embedded ones", "" if names else ADD)
 
 
 def _print(findings: list[Finding], ready: bool) -> None:

@@ -140,6 +140,16 @@ def test_a_brought_body_comes_with_its_own_licence_and_shapes():
     assert "shape_codebook" not in found
 
 
+def test_brought_priors_come_with_their_own_licence_and_stand_in_for_the_shipped_ones():
+    names = {"body": ("anny", "d"), "encoder": ("bodyclip", "e")}
+    vposer, poses = ("vposer", "f" * 64, "non-commercial"), ("avatarclip-poses", "a" * 64, "non-commercial")
+    seen = used_weights(**names, priors=[vposer])
+    assert (seen["vposer"].digest, seen["vposer"].licence) == ("f" * 64, "non-commercial")
+    assert "pose_vae" in seen  # whose poses VPoser shows
+    assert "pose_vae" not in used_weights(**names, priors=[vposer, poses])
+    assert "motion_vae" not in used_weights(**names, priors=[("own-motion", "b" * 64, "")])
+
+
 def test_versions_name_python_and_the_project():
     assert {"python", "avatar_core", "torch"} <= set(versions())
 

@@ -6,7 +6,7 @@ import torch
 from avatar_core.bodies import load_body
 from avatar_core.errors import ConfigError
 from avatar_core.perception.encoder import load_encoder
-from avatar_core.priors import features
+from avatar_core.priors import choices
 from avatar_core.priors.features import codebook_features, compute_features
 from avatar_core.priors.pose_vae import PoseCodebook
 from avatar_core.priors.shape_codebook import load_shape_codebook
@@ -29,7 +29,7 @@ def small_shapes(monkeypatch, tmp_path):
     """A codebook of five shapes, which nobody ships features of, and an empty cache."""
     book = load_shape_codebook()
     small = replace(book, latents=book.latents[::300][:5], betas=book.betas[::300][:5], digest="five shapes")
-    monkeypatch.setattr(features, "shape_codebook_of", lambda body: small)
+    monkeypatch.setattr(choices, "shape_codebook_of", lambda body: small)
     monkeypatch.setenv("AVATARS_CACHE", str(tmp_path / "cache"))
     return small
 
@@ -74,7 +74,7 @@ def test_a_damaged_cache_is_computed_again(small_shapes, body, encoder, tmp_path
 def test_another_codebook_has_features_of_its_own(small_shapes, body, encoder, monkeypatch):
     first = codebook_features("shape", encoder, body)
     other = replace(small_shapes, betas=small_shapes.betas.flip(0), digest="reversed")
-    monkeypatch.setattr(features, "shape_codebook_of", lambda body: other)
+    monkeypatch.setattr(choices, "shape_codebook_of", lambda body: other)
     assert torch.allclose(codebook_features("shape", encoder, body), first.flip(0), atol=2e-3)
 
 
@@ -92,7 +92,7 @@ def test_poses_are_told_apart(body, encoder, monkeypatch):
         captions=((), ()),
         digest="two poses",
     )
-    monkeypatch.setattr(features.PoseCodebook, "load", classmethod(lambda cls: small))
+    monkeypatch.setattr(PoseCodebook, "load", classmethod(lambda cls: small))
     for view in (load_view_encoder("pose", encoder, body), EncoderViews("pose", encoder, body)):
         pair = compute_features("pose", view, body)
         assert pair.shape == (2, encoder.dim)

@@ -199,6 +199,39 @@ def test_captions_come_from_a_folder_of_texts(tmp_path):
     assert clip.captions == ("a man kicks.", "someone is kicking.")
 
 
+def test_humanml3ds_index_says_which_amass_file_a_text_is_of(tmp_path, caplog):
+    for name in ("KIT/3/kick_high_left02_poses", "CMU/80/80_63_poses"):
+        write_amass(tmp_path / "amass" / f"{name}.npz")
+    humanml = tmp_path / "HumanML3D"
+    texts = humanml / "HumanML3D" / "texts"
+    texts.mkdir(parents=True)
+    for number in range(3):
+        (texts / f"00000{number}.txt").write_text(f"a man kicks {number}.#a/DET man/NOUN#0.0#0.0\n", encoding="utf-8")
+    rows = [
+        "source_path,start_frame,end_frame,new_name",
+        "./pose_data/KIT/3/kick_high_left02_poses.npy,0,117,000000.npy",
+        "./pose_data/KIT/3/kick_high_left02_poses.npy,117,200,000001.npy",
+        *[f"./pose_data/KIT/4/lost_{number}_poses.npy,0,9,000002.npy" for number in range(30)],
+    ]
+    (humanml / "index.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    import_motions(tmp_path / "amass", tmp_path / "out", captions=humanml)
+    clips = {clip.source_file: clip for clip in load_motion_folder(tmp_path / "out").clips}
+    kick = clips["KIT/3/kick_high_left02_poses.npz"]
+    assert (kick.label, kick.captions) == ("kick high left", ("a man kicks 0.", "a man kicks 1."))
+    assert clips["CMU/80/80_63_poses.npz"].captions == ("motion",)
+    assert "motion files for 10 other descriptions" in caplog.text
+
+
+def test_an_index_without_its_columns_is_refused(tmp_path, caplog):
+    write_amass(tmp_path / "amass" / "a_poses.npz")
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "000000.txt").write_text("a man kicks.\n", encoding="utf-8")
+    (texts / "index.csv").write_text("source_path,start_frame\n./pose_data/a_poses.npy,0\n", encoding="utf-8")
+    assert main([str(tmp_path / "amass"), "--out", str(tmp_path / "out"), "--captions", str(texts)]) == 2
+    assert "lacks new_name" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("file,label\na,b\n", "lacks captions"), ("", "lacks rows"), ("file,label,captions\n,b,c\n", "line 2: no file")],

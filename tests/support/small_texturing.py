@@ -46,8 +46,8 @@ def equal_states(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def write_small_clip(folder: Path) -> None:
-    """Write a checkpoint like any other."""
+def write_small_clip(folder: Path, dim: int = 12) -> None:
+    """Write a checkpoint like any other, whose features have `dim` numbers."""
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     trainer = trainers.WordLevelTrainer(special_tokens=["<unk>", "<pad>", "<start>", "<end>"])
@@ -64,7 +64,7 @@ def write_small_clip(folder: Path) -> None:
     config = CLIPConfig(
         text_config=small | {"vocab_size": len(fast), "max_position_embeddings": 24, "eos_token_id": 3},
         vision_config=small | {"image_size": 24, "patch_size": 8},
-        projection_dim=12,
+        projection_dim=dim,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

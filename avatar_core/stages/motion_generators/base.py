@@ -11,9 +11,11 @@ from torch import Tensor
 
 from avatar_core.bodies.rotations import axis_angle_to_matrix
 from avatar_core.perception.prompts import motion_prompt
+from avatar_core.priors.choices import EMBEDDED, load_motion_model, load_pose_model
 from avatar_core.priors.features import KEY_FRAMES
 from avatar_core.priors.motion_objective import FrameJudge, pose_vectors
-from avatar_core.priors.motion_vae import MotionVAE
+from avatar_core.priors.motion_prior import MotionModel
+from avatar_core.priors.pose_prior import PoseModel
 from avatar_core.priors.view_encoders import ViewEncoder, load_view_encoder
 from avatar_core.stages.base import StageContext
 
@@ -27,11 +29,20 @@ class Problem:
     prompt: str
     """The action's words."""
     context: StageContext
+    prior: str = EMBEDDED
+    """Whose motions (see `priors.choices`)."""
+    pose_prior: str = EMBEDDED
+    """Whose poses the candidates are."""
 
     @cached_property
-    def vae(self) -> MotionVAE:
+    def vae(self) -> MotionModel:
         """The motion prior."""
-        return MotionVAE.load(device=self.context.device)
+        return load_motion_model(self.prior, self.context.device)
+
+    @cached_property
+    def pose_model(self) -> PoseModel:
+        """The prior that the candidate poses come from."""
+        return load_pose_model(self.pose_prior, self.context.device)
 
     @cached_property
     def rotations(self) -> Tensor:
@@ -61,7 +72,7 @@ class Problem:
     @torch.no_grad()
     def score(self, rotations: Tensor) -> Tensor:
         """Mean score (n,) of the key frames of motions (n, T, 22, 3, 3) for the prompt."""
-        scale = rotations.shape[1] / self.vae.config.frames
+        scale = rotations.shape[1] / self.vae.frames
         keys = [int(frame * scale) for frame in KEY_FRAMES]
         return self.judge.scores(rotations[:, keys].flatten(0, 1)).unflatten(0, (-1, len(keys))).mean(1)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from avatar_core.priors.choices import EMBEDDED, MotionPriorName, without_embedded
 
 
 class Config(BaseModel):
@@ -15,6 +17,9 @@ class Config(BaseModel):
     method: Literal["interpolation", "baseline", "full"] = "full"
     """`interpolation` goes from candidate pose to candidate pose through the pose prior; `baseline` seeks a motion of
     the motion prior that passes through them; `full` also wants it to move and to look like the prompt."""
+    prior: MotionPriorName = EMBEDDED
+    """Whose motions: the embedded prior's, AvatarCLIP's, or those of a prior that you trained. All but the first are
+    added with `avatars models add` (docs/priors.md). `interpolation` takes the prior of the candidate poses."""
     frames: int = Field(60, ge=30, le=1800)
     """Frames of each action at 30 a second. The motion prior makes 60 at a time: more come from windows that overlap
     and are optimised together."""
@@ -52,3 +57,8 @@ class Config(BaseModel):
     """Whether the clip is cut and blended so that it can be played round and round."""
     checkpoint_every: int = Field(10, ge=1)
     """Steps between checkpoints."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A stage key digests what is written here: that of the embedded prior has no name in it.
+        return without_embedded(write(self))

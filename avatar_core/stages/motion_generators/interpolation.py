@@ -13,7 +13,7 @@ from avatar_core.priors.kinematics import forward_kinematics, without_heading
 from avatar_core.priors.motion_data import FPS
 from avatar_core.priors.motion_editing import between
 from avatar_core.priors.motion_objective import pose_vectors
-from avatar_core.priors.pose_vae import PoseVAE
+from avatar_core.priors.pose_prior import PoseModel
 from avatar_core.stages.motion_generators.base import Draft, Problem
 from avatar_core.stages.motion_generators.config import Config
 
@@ -53,7 +53,7 @@ class Interpolation:
         order = round_trip(pose_vectors(poses))
         stops = poses[[*order, order[0]]]
         rest_joints = problem.vae.rest_joints
-        rotations = travel(stops, PoseVAE.load(device=poses.device), self._frames)
+        rotations = travel(stops, problem.pose_model, self._frames)
         still = torch.zeros(self._frames, 3, device=poses.device)
         joints = forward_kinematics(rotations, still, rest_joints)
         still[:, 1] = -joints[..., 1].amin(-1)  # every frame stands on the ground
@@ -73,7 +73,7 @@ def round_trip(vectors: Tensor) -> list[int]:
     return order
 
 
-def travel(stops: Tensor, prior: PoseVAE, frames: int) -> Tensor:
+def travel(stops: Tensor, prior: PoseModel, frames: int) -> Tensor:
     """Return `frames` frames (T, 22, 3, 3) through poses (S, 22, 3, 3): joints by latents, the pelvis by rotations.
 
     What the prior cannot say of a pose (the difference to its own reconstruction) is carried over, so that the stops

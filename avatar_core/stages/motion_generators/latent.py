@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from avatar_core.errors import DivergenceError
+from avatar_core.priors.choices import load_motion_codebook
 from avatar_core.priors.features import codebook_features
 from avatar_core.priors.motion_diversity import diversity
 from avatar_core.priors.motion_editing import OVERLAP, Sequence, join
 from avatar_core.priors.motion_objective import movement, pose_loss, pose_vectors, seam_loss
-from avatar_core.priors.motion_vae import MotionCodebook, MotionVAE
+from avatar_core.priors.motion_prior import MotionModel
+from avatar_core.priors.motion_vae import MotionCodebook
 from avatar_core.priors.view_encoders import ViewEncoder
 from avatar_core.seeds import torch_generator
 from avatar_core.stages.motion_generators.base import Draft, Problem
@@ -32,7 +34,7 @@ class LatentMotion:
     def __init__(self, problem: Problem, config: Config, seed: int) -> None:
         self._problem, self._config, self._seed = problem, config, seed
         self._full = config.method == "full"
-        window = problem.vae.config.frames
+        window = problem.vae.frames
         self._windows = max(1, math.ceil((config.frames - OVERLAP) / (window - OVERLAP)))
         self.step = 0
         self.history: list[dict[str, float]] = []
@@ -47,8 +49,10 @@ class LatentMotion:
         """Choose the latents to start from: the codebook's best, or random ones."""
         problem, config = self._problem, self._config
         if config.search:
-            context, book = problem.context, MotionCodebook.load()
-            features = codebook_features("motion", context.encoder, context.body, progress=context.progress)
+            context, book = problem.context, load_motion_codebook(problem.prior)
+            features = codebook_features(
+                "motion", context.encoder, context.body, prior=problem.prior, progress=context.progress
+            )
             total = search(problem.vae, book, features, problem.view, problem.vectors, problem.target, config)
             others = torch.randn(SEEDS, len(total), generator=torch_generator(self._seed, "motion", "diversity"))
             self._compare(book.latents[(total + config.variety * others).argmax(1)])
@@ -59,15 +63,15 @@ class LatentMotion:
             return
         self._entries = torch.full((config.starts, self._windows), -1)
         generator = torch_generator(self._seed, "motion", "diversity")
-        self._compare(torch.randn(SEEDS, problem.vae.config.latent, generator=generator))
+        self._compare(torch.randn(SEEDS, problem.vae.latent_size, generator=generator))
         generator = torch_generator(self._seed, "motion", "start")
-        self._start_from(torch.randn(*self._entries.shape, problem.vae.config.latent, generator=generator))
+        self._start_from(torch.randn(*self._entries.shape, problem.vae.latent_size, generator=generator))
 
     @torch.no_grad()
     def _compare(self, latents: Tensor) -> None:
         """Tell how far the motions of latents (n, 256), each another seed's start, differ."""
         vae = self._problem.vae
-        self._diversity = diversity(vae.decode(latents.to(vae.mean.device))[0], vae.rest_joints)
+        self._diversity = diversity(vae.decode(latents.to(vae.rest_joints.device))[0], vae.rest_joints)
 
     def _start_from(self, origin: Tensor) -> None:
         self._origin = origin.to(self._problem.context.device)
@@ -183,7 +187,7 @@ class LatentMotion:
 
 @torch.no_grad()
 def search(
-    vae: MotionVAE,
+    vae: MotionModel,
     book: MotionCodebook,
     features: Tensor,
     view: ViewEncoder,
@@ -203,7 +207,7 @@ def search(
 
 
 @torch.no_grad()
-def followed(vae: MotionVAE, latents: Tensor, total: Tensor, starts: int, windows: int) -> Tensor:
+def followed(vae: MotionModel, latents: Tensor, total: Tensor, starts: int, windows: int) -> Tensor:
     """Choose the entries (starts, windows) of a codebook to start from.
 
     Each start begins with one of the best by `total` (N,) and goes on with those of the best that fit its end best.
@@ -214,7 +218,7 @@ def followed(vae: MotionVAE, latents: Tensor, total: Tensor, starts: int, window
     if windows == 1:
         return entries
     pool = total.topk(min(max(POOL, starts), len(total))).indices
-    rotations, translation = vae.decode(latents[pool].to(vae.mean.device))
+    rotations, translation = vae.decode(latents[pool].to(vae.rest_joints.device))
     vectors = pose_vectors(rotations)
     pairs = torch.cartesian_prod(torch.arange(len(pool)), torch.arange(len(pool))).to(vectors.device)
     seams = [seam_loss(vectors[part], translation[part], OVERLAP) for part in pairs.split(128)]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from avatar_core.bodies.rotations import geodesic_angle
+from avatar_core.priors.choices import EMBEDDED, load_pose_codebook, load_pose_model
 from avatar_core.priors.features import codebook_features
 from avatar_core.priors.motion_objective import FrameJudge
-from avatar_core.priors.pose_vae import PoseCodebook, PoseVAE
 from avatar_core.priors.view_encoders import ViewEncoder, load_view_encoder
 from avatar_core.seeds import torch_generator
 from avatar_core.stages.base import StageContext
@@ -49,10 +49,10 @@ class ScoredPoses:
 class PoseGenerator(Protocol):
     """One method; its settings are given when it is made."""
 
-    def generate(self, target: Tensor, *, seed: int, context: StageContext) -> ScoredPoses:
+    def generate(self, prompt: str, *, seed: int, context: StageContext) -> ScoredPoses:
         """Return poses that fit a prompt.
 
-        target: (D,) unit text feature of `context.encoder`; seed: decides every draw.
+        prompt: as `perception.prompts.motion_prompt` makes it; seed: decides every draw.
         """
         ...
 
@@ -60,13 +60,17 @@ class PoseGenerator(Protocol):
 class PosePrior:
     """The pose VAE, its codebook and the judge of a prompt, which all methods share."""
 
-    def __init__(self, target: Tensor, context: StageContext) -> None:
-        """target: (D,) unit text feature."""
-        self.device = context.device
-        self.target = target.to(self.device).float()
-        self.vae, self.book = PoseVAE.load(device=self.device), PoseCodebook.load()
+    def __init__(self, prompt: str, context: StageContext, prior: str = EMBEDDED) -> None:
+        """prompt: as the encoder gets it; prior: whose model and codebook (see `priors.choices`)."""
+        self.device, self.name = context.device, prior
+        self.target = context.encoder.encode_texts([prompt])[0].to(self.device).float()
+        self.vae, self.book = load_pose_model(prior, self.device), load_pose_codebook(prior)
         self.view: ViewEncoder = load_view_encoder("pose", context.encoder, context.body)
         self.judge = FrameJudge(context.body, self.view, self.target)
+
+    def rotations(self, index: Tensor | None = None) -> Tensor:
+        """Return local rotations (n, 22, 3, 3), pelvis included, of codebook entries `index` (n,) (by default all)."""
+        return self.book.rotations(self.vae, index, self.device)
 
     @torch.no_grad()
     def score(self, rotations: Tensor) -> Tensor:
@@ -77,7 +81,9 @@ class PosePrior:
 
     def looks(self, context: StageContext) -> Tensor:
         """Return what every codebook entry scores by its stored features (N,), on the CPU: one matrix product."""
-        features = codebook_features("pose", context.encoder, context.body, progress=context.progress)
+        features = codebook_features(
+            "pose", context.encoder, context.body, prior=self.name, progress=context.progress
+        )
         return self.view.search(features, self.target.to(features)).cpu()
 
     def starts(self, draws: int, count: int, seed: int, name: str, context: StageContext) -> Tensor:
@@ -88,7 +94,7 @@ class PosePrior:
         generator = torch_generator(seed, name, "starts")
         drawn = torch.randperm(len(self.book), generator=generator)[: max(draws, count)]
         drawn = drawn[self.looks(context)[drawn].argsort(descending=True, stable=True)]
-        chosen = distinct(self.book.rotations(self.vae, drawn), START_ANGLE, count)
+        chosen = distinct(self.rotations(drawn), START_ANGLE, count)
         rest = [index for index in range(len(drawn)) if index not in chosen]
         return drawn[chosen + rest[: count - len(chosen)]]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
+from avatar_core.priors.choices import EMBEDDED
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.pose_generators.base import PosePrior, ScoredPoses
 
@@ -21,13 +21,14 @@ class Config(BaseModel):
 class CodebookSearch:
     """Exact: no draw is made, so that the seed decides nothing."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, prior: str = EMBEDDED) -> None:
+        """prior: whose poses (see `priors.choices`)."""
+        self.config, self.prior = config, prior
 
-    def generate(self, target: Tensor, *, seed: int, context: StageContext) -> ScoredPoses:
+    def generate(self, prompt: str, *, seed: int, context: StageContext) -> ScoredPoses:
         """Rank all entries by one matrix product, then score the best ones by their views."""
-        prior = PosePrior(target, context)
+        prior = PosePrior(prompt, context, self.prior)
         looks = prior.looks(context)
         entries = looks.topk(min(self.config.top, len(looks))).indices
-        rotations = prior.book.rotations(prior.vae, entries)
+        rotations = prior.rotations(entries)
         return ScoredPoses(rotations, prior.score(rotations), entries)

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from avatar_core.bodies.rotations import sixd_to_matrix
+from avatar_core.priors.choices import EMBEDDED
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.pose_generators.ascent import AscentConfig, ascend
 from avatar_core.stages.pose_generators.base import PosePrior, ScoredPoses
@@ -26,12 +27,13 @@ class Config(AscentConfig):
 class LatentOptimizer:
     """Starts at the best of codebook entries that were drawn at random."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, prior: str = EMBEDDED) -> None:
+        """prior: whose poses (see `priors.choices`)."""
+        self.config, self.prior = config, prior
 
-    def generate(self, target: Tensor, *, seed: int, context: StageContext) -> ScoredPoses:
+    def generate(self, prompt: str, *, seed: int, context: StageContext) -> ScoredPoses:
         """Optimise all starts; raises DivergenceError when numbers are not finite."""
-        config, prior = self.config, PosePrior(target, context)
+        config, prior = self.config, PosePrior(prompt, context, self.prior)
         entries = prior.starts(config.draws, config.starts, seed, NAME, context)
         latent = prior.book.latents[entries].to(prior.device).clone().requires_grad_(True)
         start = prior.book.roots[entries].to(prior.device)

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from avatar_core.bodies.rotations import matrix_to_6d, matrix_to_axis_angle, sixd_to_matrix
+from avatar_core.priors.choices import EMBEDDED
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.pose_generators.ascent import AscentConfig, ascend
 from avatar_core.stages.pose_generators.base import PosePrior, ScoredPoses
@@ -35,20 +36,21 @@ class Config(AscentConfig):
 class PoseOptimizer:
     """Starts at the best of codebook entries that were drawn at random."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, prior: str = EMBEDDED) -> None:
+        """prior: whose poses (see `priors.choices`)."""
+        self.config, self.prior = config, prior
 
-    def generate(self, target: Tensor, *, seed: int, context: StageContext) -> ScoredPoses:
+    def generate(self, prompt: str, *, seed: int, context: StageContext) -> ScoredPoses:
         """Optimise all starts; raises DivergenceError when numbers are not finite."""
-        config, prior = self.config, PosePrior(target, context)
+        config, prior = self.config, PosePrior(prompt, context, self.prior)
         entries = prior.starts(config.draws, config.starts, seed, NAME, context)
-        start = matrix_to_6d(prior.book.rotations(prior.vae, entries))
+        start = matrix_to_6d(prior.rotations(entries))
         limits = joint_limits(prior)
         sixd = start.clone().requires_grad_(True)
 
         def penalty(rotations: Tensor) -> Tensor:
             body = matrix_to_6d(rotations[:, 1:])
-            latent = prior.vae.encode(body)
+            latent = prior.vae.encode_rotations(rotations[:, 1:])
             away = (matrix_to_6d(prior.vae.decode(latent)) - body).square().mean((1, 2))
             tilt = (matrix_to_6d(rotations[:, 0]) - start[:, 0]).square().mean(-1)
             return (
@@ -77,7 +79,7 @@ def joint_limits(prior: PosePrior) -> Tensor:
 
     No joint but the pelvis comes near half a turn there, so that the components are continuous.
     """
-    turned = matrix_to_axis_angle(prior.book.rotations(prior.vae)[:, 1:])
+    turned = matrix_to_axis_angle(prior.rotations()[:, 1:])
     return turned.quantile(turned.new_tensor(QUANTILES), dim=0)
 
 

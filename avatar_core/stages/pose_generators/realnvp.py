@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from avatar_core.bodies.rotations import sixd_to_matrix
-from avatar_core.priors.real_nvp import ConditionalRealNvp
+from avatar_core.priors.choices import EMBEDDED, draw_pose_latents
 from avatar_core.seeds import torch_generator
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.pose_generators.base import PosePrior, ScoredPoses
@@ -29,16 +28,24 @@ class Config(BaseModel):
 class FlowSampler:
     """Draws latents given the text; the pelvis's attitude is that of the codebook entry with the nearest latent."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, prior: str = EMBEDDED) -> None:
+        """prior: whose poses (see `priors.choices`)."""
+        self.config, self.prior = config, prior
 
     @torch.no_grad()
-    def generate(self, target: Tensor, *, seed: int, context: StageContext) -> ScoredPoses:
+    def generate(self, prompt: str, *, seed: int, context: StageContext) -> ScoredPoses:
         """Draw and score poses; raises WeightsError when there is no flow for this encoder and pose VAE."""
-        prior = PosePrior(target, context)
-        flow = ConditionalRealNvp.load(encoder=context.encoder.digest, pose_vae=prior.vae.digest, device=context.device)
-        generator = torch_generator(seed, NAME, "draws")
-        latents = flow.sample(prior.target, self.config.draws, generator, self.config.temperature)
+        prior = PosePrior(prompt, context, self.prior)
+        latents = draw_pose_latents(
+            self.prior,
+            prior.target,
+            prompt,
+            self.config.draws,
+            generator=torch_generator(seed, NAME, "draws"),
+            temperature=self.config.temperature,
+            encoder=context.encoder,
+            pose_model=prior.vae,
+        )
         entries = torch.cdist(latents, prior.book.latents.to(latents)).argmin(1).cpu()
         root = sixd_to_matrix(prior.book.roots[entries].to(latents))
         rotations = torch.cat([root[:, None], prior.vae.decode(latents)], dim=1)
