@@ -52,6 +52,15 @@ def test_a_file_can_extend_its_neighbour(tmp_path: Path) -> None:
     assert load_preset(write(tmp_path / "top.yaml", "extends: base.yaml\nmotion: {steps: 3}\n")).seed == 5
 
 
+def test_what_is_usual_is_not_written_into_keys(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("candidate_poses: { renderer: neural_renderer }", encoding="utf-8")
+    usual, mine = load_preset("draft"), load_preset(path)
+    for stage in ("coarse_shape", "candidate_poses", "motion"):
+        assert not {"renderer", "prior"} & set(usual.stage(stage).model_dump())
+    assert mine.candidate_poses.model_dump()["renderer"] == "neural_renderer"
+
+
 def test_presets_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         load_preset("tiny").seed = 3  # type: ignore[misc]

@@ -23,6 +23,7 @@ from avatar_core.priors.pose_prior import PoseModel
 from avatar_core.priors.pose_vae import PoseCodebook, PoseVAE
 from avatar_core.priors.real_nvp import ConditionalRealNvp
 from avatar_core.priors.vposer import VPoser
+from avatar_core.rendering.backends import DEFAULT_RENDERER
 from avatar_core.seeds import torch_generator
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ PosePriorName = Literal["embedded", "vposer", "avatarclip", "own"]
 """`vposer` sees the shipped poses through VPoser; `avatarclip` has AvatarCLIP's own codebook (and flow) over VPoser."""
 MotionPriorName = Literal["embedded", "avatarclip", "own"]
 ShapePriorName = Literal["embedded", "avatarclip"]
+
+_USUAL = (("prior", EMBEDDED), ("renderer", DEFAULT_RENDERER))
 
 BroughtFacts = tuple[tuple[str, str, str], ...]
 """Name, digest and licence of each prior that a result comes from and that its user brought."""
@@ -52,9 +55,9 @@ _READS: Mapping[tuple[str, str], tuple[str, ...]] = {
 
 
 def without_embedded(written: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as they are written down: the entry `prior` only where it is a brought one, since settings that
-    were written before there was a choice mean the embedded one."""
-    return {name: value for name, value in written.items() if (name, value) != ("prior", EMBEDDED)}
+    """Return settings as they are written down: the entries `prior` and `renderer` only where they are brought ones,
+    since settings that were written before there was a choice mean the embedded ones."""
+    return {name: value for name, value in written.items() if (name, value) not in _USUAL}
 
 
 def brought_reads(stage: str, config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ from avatar_core.priors.pose_vae import PoseCodebook
 from avatar_core.priors.view_encoders import ViewEncoder, load_view_encoder, shape_views
 from avatar_core.priors.views import GreyViews, pose_body
 from avatar_core.priors.weights import weights_folder
+from avatar_core.rendering.backends import DEFAULT_RENDERER, RendererName
 from avatar_core.storage.paths import cache_root, write_atomic
 
 if TYPE_CHECKING:
@@ -65,26 +67,27 @@ class CodebookViews:
 
 
 def codebook_features(
-    kind: str, encoder: "Encoder", body: BodyModel, *, prior: str = EMBEDDED_PRIOR, progress: Progress | None = None
-) -> Tensor:
+    kind: str, encoder: "Encoder", body: BodyModel, *, prior: str = EMBEDDED_PRIOR,
+    renderer: RendererName = DEFAULT_RENDERER, progress: Progress | None = None,
+) -> Tensor:  # fmt: skip
     """Return unit features of a codebook's entries: (N, D) of "shape" and "pose", (N, K, D) of "motion".
 
     Shapes are those of `body`; poses and motions are shown by the embedded body (see `judged_body`). A motion has one
     for each of its K key frames. They are looked for beside the shipped weights, then in the cache; else computed and
     cached, with `progress(done, total, note)`. Rank them with `load_view_encoder(kind).search`. `prior` says whose
-    codebook it is (see `priors.choices`).
+    codebook it is (see `priors.choices`), and `renderer` who draws its entries.
 
     Raises ConfigError for an unknown kind or a prior that is not here, WeightsError when the codebook is missing.
     """
     body = judged_body(kind, body)
-    source, view = codebook_views(kind, body, prior), load_view_encoder(kind, encoder, body)
-    name = f"features-{features_digest(source.digest, view.digest, body.digest)[:12]}.safetensors"
+    source, view = codebook_views(kind, body, prior, renderer), load_view_encoder(kind, encoder, body, renderer)
+    name = f"features-{features_digest(source.digest, view.digest, body.digest, renderer)[:12]}.safetensors"
     cached = cache_root() / "features" / kind / name
     for path in (weights_folder(source.folder) / name, cached):
         found = _read(path, source.count)
         if found is not None:
             return found.to(encoder.device)
-    features = compute_features(kind, view, body, prior=prior, progress=progress)
+    features = compute_features(kind, view, body, prior=prior, renderer=renderer, progress=progress)
     write_atomic(cached, save({"features": features.half().contiguous()}))
     log.info("features of the %s codebook are kept in %s", kind, cached)
     return features.half().float().to(encoder.device)
@@ -101,18 +104,20 @@ def judged_body(kind: str, body: BodyModel) -> BodyModel:
     return load_body(EMBEDDED, body.template.device)
 
 
-def features_digest(codebook: str, view: str, body: str) -> str:
-    """Key of a features file, 64 hex characters, from the digests of what it depends on."""
-    return hashlib.sha256(f"{VERSION}\x1f{codebook}\x1f{view}\x1f{body}".encode()).hexdigest()
+def features_digest(codebook: str, view: str, body: str, renderer: RendererName = DEFAULT_RENDERER) -> str:
+    """Key of a features file, 64 hex characters, from the digests of what it depends on, and who drew."""
+    drawn = "" if renderer == DEFAULT_RENDERER else f"\x1f{renderer}"  # files are older than the choice
+    return hashlib.sha256(f"{VERSION}\x1f{codebook}\x1f{view}\x1f{body}{drawn}".encode()).hexdigest()
 
 
 @torch.no_grad()
 def compute_features(
     kind: str, view: ViewEncoder, body: BodyModel, *,
-    prior: str = EMBEDDED_PRIOR, progress: Progress | None = None, batch: int = 32,
+    prior: str = EMBEDDED_PRIOR, renderer: RendererName = DEFAULT_RENDERER,
+    progress: Progress | None = None, batch: int = 32,
 ) -> Tensor:  # fmt: skip
     """Render and encode every entry of a codebook; the result is as that of `codebook_features`, on the CPU."""
-    source = codebook_views(kind, body, prior)
+    source = codebook_views(kind, body, prior, renderer)
     total = source.count * source.frames
     pending: list[Tensor] = []
     features: list[Tensor] = []
@@ -132,16 +137,21 @@ def neutral_body(body: BodyModel) -> ShapedBody:
     return body.shape(body.neutral_shape)
 
 
-def codebook_views(kind: str, body: BodyModel, prior: str = EMBEDDED_PRIOR) -> CodebookViews:
+def codebook_views(
+    kind: str, body: BodyModel, prior: str = EMBEDDED_PRIOR, renderer: RendererName = DEFAULT_RENDERER
+) -> CodebookViews:
     """Return a prior's codebook called `kind` as pictures, that of shapes for `body`; raises ConfigError when there is
     none of that name."""
+    views = partial(GreyViews, renderer=renderer)
     if kind == "shape":
         book = load_shapes(body, prior)
-        return CodebookViews("shape_codebook", len(book), book.digest, 1, lambda b, s, _: _shapes(b, s, book.betas))
+        return CodebookViews(
+            "shape_codebook", len(book), book.digest, 1, lambda b, s, _: _shapes(views(b, s), book.betas)
+        )
     if kind == "pose":
         poses, vae = load_pose_codebook(prior), load_pose_model(prior)
         return CodebookViews(
-            "pose_vae", len(poses), poses.digest + vae.digest, 1, lambda b, s, a: _poses(b, s, a, poses, vae)
+            "pose_vae", len(poses), poses.digest + vae.digest, 1, lambda b, s, a: _poses(views(b, s), a, poses, vae)
         )
     if kind == "motion":
         motions, motion_vae = load_motion_codebook(prior), load_motion_model(prior)
@@ -150,21 +160,20 @@ def codebook_views(kind: str, body: BodyModel, prior: str = EMBEDDED_PRIOR) -> C
             len(motions),
             motions.digest + motion_vae.digest,
             len(KEY_FRAMES),
-            lambda b, s, a: _motions(b, s, a, motions, motion_vae),
+            lambda b, s, a: _motions(views(b, s), a, motions, motion_vae),
         )
     raise ConfigError(f"{kind!r} is no codebook; there are shape, pose and motion")
 
 
-def _shapes(body: BodyModel, size: int, betas: Tensor) -> Iterator[Tensor]:
-    views = GreyViews(body, size)
-    for beta in betas.to(body.template.device):
-        yield shape_views(views, body.shape(beta))
+def _shapes(views: GreyViews, betas: Tensor) -> Iterator[Tensor]:
+    for beta in betas.to(views.body.template.device):
+        yield shape_views(views, views.body.shape(beta))
 
 
 def _poses(
-    body: BodyModel, size: int, azimuths: tuple[float, ...], book: PoseCodebook, vae: PoseModel
+    views: GreyViews, azimuths: tuple[float, ...], book: PoseCodebook, vae: PoseModel
 ) -> Iterator[Tensor]:
-    views, shaped = GreyViews(body, size), neutral_body(body)
+    body, shaped = views.body, neutral_body(views.body)
     for index in torch.arange(len(book)).split(16):
         rotations = book.rotations(vae, index).to(body.template.device)
         for vertices in pose_body(body, shaped, rotations):
@@ -172,9 +181,9 @@ def _poses(
 
 
 def _motions(
-    body: BodyModel, size: int, azimuths: tuple[float, ...], book: MotionCodebook, vae: MotionModel
+    views: GreyViews, azimuths: tuple[float, ...], book: MotionCodebook, vae: MotionModel
 ) -> Iterator[Tensor]:
-    views, shaped = GreyViews(body, size), neutral_body(body)
+    body, shaped = views.body, neutral_body(views.body)
     for index in torch.arange(len(book)).split(8):
         rotations, _ = vae.decode(book.latents[index])
         for motion in rotations[:, list(KEY_FRAMES)].to(body.template.device):

@@ -9,6 +9,7 @@ from avatar_core.priors.features import neutral_body
 from avatar_core.priors.kinematics import without_heading
 from avatar_core.priors.view_encoders import ViewEncoder
 from avatar_core.priors.views import GreyViews, pose_body
+from avatar_core.rendering.backends import DEFAULT_RENDERER, RendererName
 
 
 def pose_vectors(rotations: Tensor) -> Tensor:
@@ -56,12 +57,14 @@ a step changes the score by chance as much as by its gradient."""
 class FrameJudge:
     """Compares frames of a motion, worn by the neutral body, with a text."""
 
-    def __init__(self, body: BodyModel, view: ViewEncoder, target: Tensor) -> None:
-        """target: (D,) unit text feature."""
+    def __init__(
+        self, body: BodyModel, view: ViewEncoder, target: Tensor, renderer: RendererName = DEFAULT_RENDERER
+    ) -> None:
+        """target: (D,) unit text feature; renderer: who draws the frames."""
         self._body, self._view, self._target = body, view, target
         self._shaped = neutral_body(body)
         samples = max(1, round(FINE / view.image_size))
-        self._views = GreyViews(body, view.image_size, gradient_supersample=samples)
+        self._views = GreyViews(body, view.image_size, gradient_supersample=samples, renderer=renderer)
 
     def scores(self, rotations: Tensor, turns: Tensor | None = None) -> Tensor:
         """How well frames (n, 22, 3, 3) fit the text, (n,) from -1 to 1; differentiable in the frames.

@@ -20,6 +20,7 @@ from avatar_core.perception.prompts import NEUTRAL_SHAPE_PROMPT
 from avatar_core.priors.scoring import away_from_neutral, centred_scores, direction_scores
 from avatar_core.priors.views import GreyViews
 from avatar_core.priors.weights import file_digest, weights_folder
+from avatar_core.rendering.backends import DEFAULT_RENDERER, RendererName
 
 if TYPE_CHECKING:
     from avatar_core.perception.encoder import Encoder
@@ -59,10 +60,12 @@ class EncoderViews:
     free_azimuth = True
     certainty = (-1.0, -1.0)  # differs from encoder to encoder, so that every prompt is believed
 
-    def __init__(self, kind: str, encoder: "Encoder", body: BodyModel) -> None:
+    def __init__(
+        self, kind: str, encoder: "Encoder", body: BodyModel, renderer: RendererName = DEFAULT_RENDERER
+    ) -> None:
         self.digest, self.image_size = encoder.digest, encoder.image_size
         self.azimuths: tuple[float, ...] = POSE_AZIMUTHS[:1] if kind == "motion" else POSE_AZIMUTHS
-        self._kind, self._encoder, self._body = kind, encoder, body
+        self._kind, self._encoder, self._body, self._renderer = kind, encoder, body, renderer
 
     def encode(self, images: Tensor) -> Tensor:
         """Mean over the views of what the encoder makes of each."""
@@ -77,7 +80,7 @@ class EncoderViews:
         """AvatarCLIP's direction score for shapes; for poses the cosine after taking out what all share."""
         if self._kind != "shape":
             return centred_scores(features, target)
-        views = GreyViews(self._body, self.image_size)
+        views = GreyViews(self._body, self.image_size, renderer=self._renderer)
         with torch.no_grad():
             neutral = self.encode(shape_views(views, self._body.shape(self._body.neutral_shape))[None])[0]
         neutral_target = self._encoder.encode_texts([NEUTRAL_SHAPE_PROMPT])[0]
@@ -160,14 +163,17 @@ def reader_name(kind: str, encoder_digest: str) -> str:
     return f"reader-{'shape' if kind == 'shape' else 'pose'}-{encoder_digest[:12]}.safetensors"
 
 
-def load_view_encoder(kind: str, encoder: "Encoder", body: BodyModel) -> ViewEncoder:
+def load_view_encoder(
+    kind: str, encoder: "Encoder", body: BodyModel, renderer: RendererName = DEFAULT_RENDERER
+) -> ViewEncoder:
     """Return the reader that was fitted for this encoder, or else the encoder's own image tower.
 
-    kind: "shape", "pose" or "motion". Raises ConfigError for another, WeightsError for a damaged reader.
+    kind: "shape", "pose" or "motion"; renderer: who draws the neutral body, to which the tower compares shapes.
+    Raises ConfigError for another kind, WeightsError for a damaged reader.
     """
     if kind not in KINDS:
         raise ConfigError(f"{kind!r} is no codebook; there are shape, pose and motion")
     path = weights_folder("view_readers") / reader_name(kind, encoder.digest)
     if path.is_file():
         return ThumbnailReader.load(path, encoder.device)
-    return EncoderViews(kind, encoder, body)
+    return EncoderViews(kind, encoder, body, renderer)

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from avatar_core.bodies import BodyModel, ShapedBody
+from avatar_core.rendering.backends import DEFAULT_RENDERER, MeshRenderer, RendererName, mesh_renderer
 from avatar_core.rendering.cameras import Cameras, cat_cameras, orbit_cameras
 from avatar_core.rendering.lights import Lights
-from avatar_core.rendering.mesh_renderer import render_mesh
-from avatar_core.rendering.rasterizer import MeshRays
 
 GREY = 0.8
 FIELD_OF_VIEW = 0.7
@@ -19,22 +18,27 @@ FILL = 0.88
 
 
 class GreyViews:
-    """Renders bodies of one model in plain grey on white, lit from near the camera.
+    """Renders bodies of one model in plain grey on white, lit from near the camera; for one thread at a time."""
 
-    Keeps one ray hierarchy and refits it, so that a view costs little; not for use from several threads at once.
-    """
-
-    def __init__(self, body: BodyModel, size: int, supersample: int = 2, gradient_supersample: int = 1) -> None:
-        """Take the views' sizes.
+    def __init__(
+        self,
+        body: BodyModel,
+        size: int,
+        supersample: int = 2,
+        gradient_supersample: int = 1,
+        renderer: RendererName = DEFAULT_RENDERER,
+    ) -> None:
+        """Take the views' sizes, and who draws them.
 
         size: pixels a side of the images.
         supersample: samples a side of each pixel.
         gradient_supersample: the same where vertices have gradients: one is quick; two or more make small steps of
             the vertices change small images smoothly, so that their gradients can be trusted.
+        renderer: the backend; raises ConfigError where it is not installed.
         """
         self.body, self.size = body, size
         self._supersample, self._gradient_supersample = supersample, gradient_supersample
-        self._rays: MeshRays | None = None
+        self._renderer: MeshRenderer = mesh_renderer(renderer, body.faces)
 
     def standard(self, vertices: Tensor, azimuths: Sequence[float]) -> Tensor:
         """Images (len(azimuths), 3, H, W) from one distance for every body, so that a tall one looks tall.
@@ -66,18 +70,12 @@ class GreyViews:
 
     def render(self, vertices: Tensor, cameras: Cameras) -> Tensor:
         """Images (B, 3, H, W) of one body (V, 3), differentiable in its vertices."""
-        if self._rays is None:
-            self._rays = MeshRays(vertices.detach(), self.body.faces)
-        grey = vertices.new_full((len(vertices), 3), GREY)
-        return render_mesh(
+        return self._renderer.render(
             vertices,
-            self.body.faces,
             cameras,
             lights=camera_lights(cameras),
-            vertex_colors=grey,
-            antialias=vertices.requires_grad,
+            colors=vertices.new_full((len(vertices), 3), GREY),
             supersample=self._gradient_supersample if vertices.requires_grad else self._supersample,
-            rays=self._rays,
         ).image
 
 

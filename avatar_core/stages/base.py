@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from avatar_core.rendering.backends import DEFAULT_RENDERER, RendererName
+
 if TYPE_CHECKING:
     from avatar_core.bodies import BodyModel
     from avatar_core.perception.encoder import Encoder
@@ -36,5 +38,7 @@ class StageContext:
     progress: Progress = no_progress
     checkpoint: CheckpointStore | None = None
     """Where an interrupted stage finds what it had done; None when nothing is kept."""
+    renderer: RendererName = DEFAULT_RENDERER
+    """Who draws the grey bodies that shapes, poses and motions are judged by; those stages' settings say."""
     stop: Callable[[], bool] = never
     """Asked after each step of long stages: where it says yes, they keep a checkpoint and raise Interrupted."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ from avatar_core.priors.choices import (
     read_facts,
     without_embedded,
 )
+from avatar_core.rendering.backends import DEFAULT_RENDERER, RendererName
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.pose_generators.base import PoseGenerator
 from avatar_core.stages.pose_generators.codebook import CodebookSearch
@@ -62,6 +63,9 @@ class Config(BaseModel):
     prior: PosePriorName = EMBEDDED
     """Whose poses: the embedded prior's, the same poses seen through your VPoser, AvatarCLIP's own over VPoser, or
     those of a prior that you trained. All but the first are added with `avatars models add` (docs/priors.md)."""
+    renderer: RendererName = DEFAULT_RENDERER
+    """Who draws the grey bodies that are compared with the prompt: `warp`, this project's own renderer, or AvatarCLIP's
+    `neural_renderer`, which you install and which needs a CUDA device (docs/paper.md)."""
     count: int = Field(5, ge=1)
     """Poses that are kept."""
     least_angle: float = Field(0.15, ge=0)
@@ -155,6 +159,7 @@ def run(prompt: str, *, config: Config, seed: int, context: StageContext) -> Can
     Raises DivergenceError when an optimisation's numbers are not finite, WeightsError when the method needs weights
     that are not there for the encoder, and ConfigError when a prior that its user brings is not on this machine.
     """
+    context = replace(context, renderer=config.renderer)
     method, kept = generator(config), []
     actions = split_actions(prompt)
     for number, action in enumerate(actions):

@@ -28,6 +28,7 @@ from avatar_core.priors.features import codebook_features, neutral_body
 from avatar_core.priors.scoring import soft_top
 from avatar_core.priors.view_encoders import load_view_encoder, shape_views
 from avatar_core.priors.views import GreyViews
+from avatar_core.rendering.backends import DEFAULT_RENDERER, RendererName
 from avatar_core.stages.base import StageContext
 
 NAME = "coarse_shape"
@@ -42,6 +43,9 @@ class Config(BaseModel):
     prior: ShapePriorName = EMBEDDED
     """Whose shapes are searched: those of the body itself, or AvatarCLIP's, which your neutral SMPL makes. The second
     are added with `avatars models add` (docs/priors.md)."""
+    renderer: RendererName = DEFAULT_RENDERER
+    """Who draws the grey bodies that are compared with the prompt: `warp`, this project's own renderer, or AvatarCLIP's
+    `neural_renderer`, which you install and which needs a CUDA device (docs/paper.md)."""
     averaged: int = Field(12, ge=1)
     """Best entries whose shape vectors are averaged; one gives AvatarCLIP's argmax."""
     temperature: float = Field(0.02, ge=0)
@@ -51,7 +55,7 @@ class Config(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_embedded(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A stage key digests what is written here: that of the embedded prior has no name in it.
+        # A stage key digests what is written here: the embedded prior and renderer have no names in it.
         return without_embedded(write(self))
 
 
@@ -107,16 +111,18 @@ def run(prompt: str, *, config: Config, seed: int, context: StageContext) -> Coa
     A prompt that says little about a shape gives one between the neutral body's and what was found. The search is
     exact, so that `seed` decides nothing.
     """
-    body, encoder = context.body, context.encoder
+    body, encoder, renderer = context.body, context.encoder, config.renderer
     book = load_shapes(body, config.prior)
-    features = codebook_features("shape", encoder, body, prior=config.prior, progress=context.progress)
+    features = codebook_features(
+        "shape", encoder, body, prior=config.prior, renderer=renderer, progress=context.progress
+    )
     target = encoder.encode_texts([shape_prompt(prompt)])[0].to(features)
-    view = load_view_encoder("shape", encoder, body)
+    view = load_view_encoder("shape", encoder, body, renderer)
     scores = view.search(features, target).cpu()
     index, weights = soft_top(scores, config.averaged, config.temperature)
     betas = (weights[:, None] * book.betas[index]).sum(0)
     betas = torch.lerp(body.neutral_shape.cpu(), betas, believed(float(scores.max()), view.certainty))
-    views = GreyViews(body, view.image_size)
+    views = GreyViews(body, view.image_size, renderer=renderer)
     found = [shape_views(views, shaped) for shaped in (body.shape(betas.to(body.template)), neutral_body(body))]
     with torch.no_grad():
         score, baseline = view.compare(view.encode(torch.stack(found)).to(features), target).tolist()

@@ -107,6 +107,7 @@ def run(
     Interrupted runs continue from `context.checkpoint` as if they had not stopped: every step draws from a generator
     of its own. Raises DivergenceError when the loss is not finite.
     """
+    context = replace(context, renderer=config.renderer)
     actions = split_actions(prompt)
     groups = candidates.of_actions(len(actions))
     drafts: list[Draft] = []

@@ -3,6 +3,7 @@ import torch
 
 from avatar_core.bodies import load_body
 from avatar_core.bodies.rotations import axis_angle_to_matrix
+from avatar_core.errors import ConfigError
 from avatar_core.priors.views import GreyViews, pose_body
 
 
@@ -73,3 +74,8 @@ def test_more_samples_bring_images_with_gradients_nearer_to_those_without(body):
         for samples in (1, 4)
     ]
     assert away[1] < 0.5 * away[0]
+
+
+def test_who_draws_is_chosen_by_name(body):
+    with pytest.raises(ConfigError, match="neural_renderer draws on CUDA devices only"):
+        GreyViews(body, 48, renderer="neural_renderer")

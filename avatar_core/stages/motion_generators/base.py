@@ -62,12 +62,12 @@ class Problem:
     @cached_property
     def view(self) -> ViewEncoder:
         """How pictures of bodies get into the text space."""
-        return load_view_encoder("motion", self.context.encoder, self.context.body)
+        return load_view_encoder("motion", self.context.encoder, self.context.body, self.context.renderer)
 
     @cached_property
     def judge(self) -> FrameJudge:
         """Compares frames with the prompt."""
-        return FrameJudge(self.context.body, self.view, self.target)
+        return FrameJudge(self.context.body, self.view, self.target, self.context.renderer)
 
     @torch.no_grad()
     def score(self, rotations: Tensor) -> Tensor:

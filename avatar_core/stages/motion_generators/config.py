@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from avatar_core.priors.choices import EMBEDDED, MotionPriorName, without_embedded
+from avatar_core.rendering.backends import DEFAULT_RENDERER, RendererName
 
 
 class Config(BaseModel):
@@ -20,6 +21,9 @@ class Config(BaseModel):
     prior: MotionPriorName = EMBEDDED
     """Whose motions: the embedded prior's, AvatarCLIP's, or those of a prior that you trained. All but the first are
     added with `avatars models add` (docs/priors.md). `interpolation` takes the prior of the candidate poses."""
+    renderer: RendererName = DEFAULT_RENDERER
+    """Who draws the grey bodies that are compared with the prompt: `warp`, this project's own renderer, or AvatarCLIP's
+    `neural_renderer`, which you install and which needs a CUDA device (docs/paper.md)."""
     frames: int = Field(60, ge=30, le=1800)
     """Frames of each action at 30 a second. The motion prior makes 60 at a time: more come from windows that overlap
     and are optimised together."""
@@ -60,5 +64,5 @@ class Config(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A stage key digests what is written here: that of the embedded prior has no name in it.
+        # A stage key digests what is written here: the embedded prior and renderer have no names in it.
         return without_embedded(write(self))

@@ -51,8 +51,9 @@ class LatentMotion:
         if config.search:
             context, book = problem.context, load_motion_codebook(problem.prior)
             features = codebook_features(
-                "motion", context.encoder, context.body, prior=problem.prior, progress=context.progress
-            )
+                "motion", context.encoder, context.body,
+                prior=problem.prior, renderer=context.renderer, progress=context.progress,
+            )  # fmt: skip
             total = search(problem.vae, book, features, problem.view, problem.vectors, problem.target, config)
             others = torch.randn(SEEDS, len(total), generator=torch_generator(self._seed, "motion", "diversity"))
             self._compare(book.latents[(total + config.variety * others).argmax(1)])

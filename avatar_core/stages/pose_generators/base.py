@@ -65,8 +65,10 @@ class PosePrior:
         self.device, self.name = context.device, prior
         self.target = context.encoder.encode_texts([prompt])[0].to(self.device).float()
         self.vae, self.book = load_pose_model(prior, self.device), load_pose_codebook(prior)
-        self.view: ViewEncoder = load_view_encoder("pose", context.encoder, context.body)
-        self.judge = FrameJudge(context.body, self.view, self.target)
+        self.view: ViewEncoder = load_view_encoder(
+            "pose", context.encoder, context.body, context.renderer
+        )
+        self.judge = FrameJudge(context.body, self.view, self.target, context.renderer)
 
     def rotations(self, index: Tensor | None = None) -> Tensor:
         """Return local rotations (n, 22, 3, 3), pelvis included, of codebook entries `index` (n,) (by default all)."""
@@ -82,7 +84,7 @@ class PosePrior:
     def looks(self, context: StageContext) -> Tensor:
         """Return what every codebook entry scores by its stored features (N,), on the CPU: one matrix product."""
         features = codebook_features(
-            "pose", context.encoder, context.body, prior=self.name, progress=context.progress
+            "pose", context.encoder, context.body, prior=self.name, renderer=context.renderer, progress=context.progress
         )
         return self.view.search(features, self.target.to(features)).cpu()
 
