@@ -43,6 +43,8 @@ EXAMPLES = """examples:
   ids in random order, the worst case for files that are sorted by id:
       python -m tests.benchmarks.manifest --rows 1000000 --random-ids
 """
+STATE_COLUMNS = ("avatar_id", "state", "stage", "stages_done", "error_stage", "error_kind", "updated_at", "score")
+"""What tells where avatars are, without their texts."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def measure(library: str, synthetic: Synthetic) -> list[Figure]:
     figures.append(Figure("compaction", "size on disk", size / kept, "B/row"))
     states = step("query", "states of all avatars", _states, library, note="read_states, every column")
     assert states == synthetic.avatars, states
+    step("query", "where all avatars are", _states, library, None, STATE_COLUMNS, note="read_states, no texts")
     step("query", "summary of all avatars", _summary, library, note="read_summary")
     step("query", "latest records of one avatar", _latest, library, [some_id])
     step("query", "states of 100 avatars", _states, library, some_ids)
@@ -105,6 +108,7 @@ def measure(library: str, synthetic: Synthetic) -> list[Figure]:
     step("query", "references", _references, library)
     _write_again(synthetic, library)
     step("after a new shard", "states of all avatars", _states, library)
+    step("after a new shard", "where all avatars are", _states, library, None, STATE_COLUMNS)
     step("after a new shard", "summary of all avatars", _summary, library)
     step("after a new shard", "compaction", _compact, library)
     return figures
@@ -123,8 +127,10 @@ def _compact(library: str) -> int:
     return compact(library, grace_seconds=0).records
 
 
-def _states(library: str, avatar_ids: Sequence[str] | None = None) -> int:
-    return read_states(library, avatar_ids=avatar_ids).num_rows
+def _states(
+    library: str, avatar_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None
+) -> int:
+    return read_states(library, avatar_ids=avatar_ids, columns=columns).num_rows
 
 
 def _summary(library: str) -> int:

@@ -26,6 +26,7 @@ def test_every_figure_of_a_large_manifest_is_measured(tmp_path: Path) -> None:
     assert figures["write", "records", "rows"] == 1500 * 7
     assert figures["compaction", "records kept", "rows"] == 1500 * 7
     assert figures["query", "states of all avatars", "s wall"] > 0
+    assert figures["query", "where all avatars are", "s wall"] > 0
     assert figures["query", "references", "MiB peak"] > 0
 
 
