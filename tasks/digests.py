@@ -107,14 +107,19 @@ def stage_weights(stage: str, *, config: Mapping[str, Any], body: str, encoder: 
             digests[role] = _codebook_digest(body)
         elif role not in OPTIONAL or (weights_root() / role).is_dir():
             digests[role] = folder_digest(weights_root() / role)
-    return digests | _brought_digests(stage, config)
+    return digests | _brought_digests(stage, config, body)
 
 
-def _brought_digests(stage: str, config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of the priors that users brought, where the settings choose any."""
+def _brought_digests(stage: str, config: Mapping[str, Any], body: str) -> dict[str, str]:
+    """Return the digests of the priors that users brought, where the settings choose any.
+
+    Raises ConfigError when one is not on this machine, or is of another body.
+    """
     if "prior" not in config:
         return {}
     from avatar_core.priors.brought import find_prior
-    from avatar_core.priors.choices import brought_reads
+    from avatar_core.priors.choices import brought_reads, check_shapes_of
 
+    if stage == "coarse_shape":
+        check_shapes_of(body, config["prior"])
     return {name: find_prior(name).digest for name in brought_reads(stage, config)}

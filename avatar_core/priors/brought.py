@@ -114,7 +114,7 @@ class PriorRecord:
     @property
     def contents(self) -> str:
         """What it consists of, in words."""
-        return f"{self.title}, {self.tensors} tensors, {self.numbers:,} numbers"
+        return f"{self.title}, {self.tensors} {'tensor' if self.tensors == 1 else 'tensors'}, {self.numbers:,} numbers"
 
     @property
     def facts(self) -> tuple[str, str, str]:

@@ -196,6 +196,15 @@ class ShapeEntries:
         return len(self.betas)
 
 
+def check_shapes_of(body: str, prior: str) -> None:
+    """Raise ConfigError unless a prior's shapes are of the body called `body`."""
+    if prior == "avatarclip" and body != "smpl":
+        raise ConfigError(
+            f"AvatarCLIP's shapes are SMPL's, and the body is {body}: run with --body smpl, or leave out "
+            "coarse_shape.prior"
+        )
+
+
 def load_shapes(body: BodyModel, prior: str = EMBEDDED) -> ShapeEntries:
     """Return the shapes of a body that a setting names.
 
@@ -204,11 +213,7 @@ def load_shapes(body: BodyModel, prior: str = EMBEDDED) -> ShapeEntries:
     if prior == EMBEDDED:
         book = shape_codebook_of(body)
         return ShapeEntries(book.betas, book.digest)
-    if body.name != "smpl":
-        raise ConfigError(
-            f"AvatarCLIP's shapes are SMPL's, and the body is {body.name}: run with --body smpl, or leave out "
-            "coarse_shape.prior"
-        )
+    check_shapes_of(body.name, prior)
     from avatar_core.priors.avatarclip_shapes import betas_of
 
     vae, tensors = load_prior("avatarclip-shape-vae")

@@ -49,6 +49,12 @@ def test_the_embedded_prior_by_name_has_the_same_keys_as_without() -> None:
     assert keys(prior="embedded") == keys()
 
 
+def test_shapes_of_another_body_are_told_before_anything_is_made() -> None:
+    preset = Preset.model_validate({"name": "mine", "coarse_shape": {"prior": "avatarclip"}})
+    with pytest.raises(ConfigError, match="the body is anny: run with --body smpl"):
+        Recipe.of(preset, "anny", "bodyclip")
+
+
 @pytest.mark.parametrize(
     ("prior", "missing"), [("vposer", "vposer"), ("avatarclip", "vposer"), ("own", "own-poses")]
 )

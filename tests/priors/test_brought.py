@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import random
 import zipfile
 
 import pytest
@@ -184,6 +185,22 @@ def test_a_file_larger_than_any_prior_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint_tensors, "BYTES", 1000)
     with pytest.raises(WeightsError, match="which no prior does"):
         add_priors(saved(tmp_path, vposer_state()))
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_damaged_checkpoints_are_read_or_refused_and_nothing_else(tmp_path, new):
+    whole = saved(tmp_path, pose_codebook(3), _use_new_zipfile_serialization=new).read_bytes()
+    draw, path, outcomes = random.Random(0), tmp_path / "damaged.pth", set()
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(draw.choice([1, 5, 20])):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        path.write_bytes(content[: draw.choice([None, draw.randrange(len(content))])])
+        try:
+            outcomes.add(add_priors(path).records[0].name)
+        except WeightsError:
+            outcomes.add("refused")
+    assert outcomes == {"avatarclip-poses", "refused"}
 
 
 def test_links_in_a_folder_are_refused(tmp_path):
