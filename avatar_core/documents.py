@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def read_yaml(text: str) -> Any:
         raise DocumentError(f"it has more than {MAX_YAML >> 10} KiB; cut it")
     try:
         _check_events(text)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, written in C where there is one
+        return yaml.load(text, Loader=_Loader)
     except DocumentError:
         raise
     except _MALFORMED as error:
@@ -45,12 +46,12 @@ def read_yaml(text: str) -> Any:
 
 def _check_events(text: str) -> None:
     depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
+    events: Iterable[Any] = yaml.parse(text, Loader=_Loader)
+    for count, event in enumerate(events):
+        line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1
-            raise DocumentError(f"line {line} repeats a value by the alias *{event.anchor[:SHOWN]}; write the value out")
+            raise DocumentError(f"line {line} repeats a value by an alias; write it out")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR:
-            line = event.start_mark.line + 1
             raise DocumentError(f"line {line} has a value of more than {MAX_SCALAR} characters; shorten it")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or count > MAX_NODES:

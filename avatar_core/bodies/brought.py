@@ -16,6 +16,7 @@ from avatar_core.bodies.smpl_files import ModelFile, model_files
 from avatar_core.bodies.smpl_format import SmplArrays, read_model
 from avatar_core.bodies.smpl_kinds import GENDERS, MODEL_NAMES, model_name
 from avatar_core.bodies.smpl_pickle import UnsuitableModel
+from avatar_core.documents import read_json
 from avatar_core.errors import ConfigError, WeightsError
 from avatar_core.storage.paths import remove_stale, write_atomic
 
@@ -81,7 +82,7 @@ def find_model(name: str) -> ModelRecord:
         raise ConfigError(f"{name!r} is no model that can be added; they are called {', '.join(MODEL_NAMES)}")
     path = models_root() / f"{name}.json"
     try:
-        record = ModelRecord(**json.loads(path.read_text(encoding="utf-8")))
+        record = ModelRecord(**read_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(
             f"body {name!r} is not on this machine: add your own download of it once, with `{ADD}` (a zip, folder, "

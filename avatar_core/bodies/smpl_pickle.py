@@ -14,7 +14,7 @@ import re
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,7 +244,7 @@ class _Counted(dict[int, Callable[..., None]]):
 class _Reader(_Unpickler):
     """Makes plain data and records; knows no other names, believes no length, and ends soon."""
 
-    dispatch: ClassVar = dict(_Unpickler.dispatch)
+    dispatch: Any = dict(_Unpickler.dispatch)  # noqa: RUF012 - as its base has it
 
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
