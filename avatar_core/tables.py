@@ -7,8 +7,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def plain_cell(text: str) -> str:
-    """Return a text as a cell that a spreadsheet shows instead of carrying it out; the same for most texts.
+    """Return a text as a cell of one line that a spreadsheet shows instead of carrying it out; most stay as they are.
 
     Source: OWASP, CSV injection: an apostrophe goes before what would begin a formula.
     """
-    return f"'{text}" if text.startswith(FORMULA) else text
+    line = " ".join(text.splitlines()).strip()
+    return f"'{line}" if line.startswith(FORMULA) else line

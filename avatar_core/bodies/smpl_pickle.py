@@ -289,7 +289,8 @@ class _Reader(_Unpickler):
         self.stack[-1].extend(items)
 
     def load_frozenset(self) -> None:
-        self.append(self.pop_mark())
+        items = self.pop_mark()  # puts another `append` in place
+        self.append(items)
 
     dispatch |= {
         pickle.BYTEARRAY8[0]: load_bytearray8,

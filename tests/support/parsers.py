@@ -110,7 +110,7 @@ PRESET = b"extends: draft\nseed: 3\ntexturing:\n  steps: 20\n  plateau: { patien
 ACTIONS = b"""hand waving:
   captions: [waving a hand, greeting somebody]
   cycle: 1.2
-  base: { spine: { flexion: 2 } }
+  base: { spine: { bend: 2 } }
   keys:
     - { time: 0, left_elbow: { flexion: [40, 60] } }
     - { time: 0.6, ease: linear, lift: 1, right_hand: { from: chest, at: [20, 5, 30], fingers: up, palm: forward } }
@@ -195,7 +195,7 @@ def _motions(root: Path) -> list[Parser]:
     return [
         Parser("BVH", bvhs, _file(root / "motion.bvh", motion), 0.6),
         Parser("AMASS npz", [amass.read_bytes()], read),
-        Parser("array of an npz", [members["poses.npy"], _npy(np.zeros((4, 70)))], array),
+        Parser("array of an npz", [_npy(np.zeros((4, 70))), members["poses.npy"]], array),
     ]
 
 
@@ -272,9 +272,10 @@ def _stored(root: Path) -> list[Parser]:
         Parser("checkpoint", [saved], checkpoint, 0.5),
         Parser("run plan", [json.dumps(plan).encode()], run, 0.5),
         Parser("shard outcome", [Outcome(done=2).encode()], Outcome.decode),
-        Parser("stage facts", [(folder / "shape.json").read_bytes()], _file(folder / "shape.json", shape)),
-        Parser(
-            "stage tensors", [(folder / "shape.safetensors").read_bytes()], _file(folder / "shape.safetensors", shape)
+        *(
+            Parser(f"stage {kind}", [whole], _restored(path, whole, shape))
+            for kind, path in (("facts", folder / "shape.json"), ("tensors", folder / "shape.safetensors"))
+            for whole in [path.read_bytes()]
         ),
         Parser("manifest part", [part.read_bytes()], _file(part, states)),
         Parser("preview", [preview], picture, 0.5),
