@@ -9,13 +9,15 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from parsers import small_glb
 from PIL import Image
 
 from avatar_core.bodies.smpl_files import model_files
 from avatar_core.bodies.smpl_pickle import as_array, read_pickle
 from avatar_core.config import load_preset
 from avatar_core.documents import DocumentError, read_json, read_yaml
-from avatar_core.errors import CatalogError, ConfigError, WeightsError
+from avatar_core.errors import ArtifactError, CatalogError, ConfigError, WeightsError
+from avatar_core.export.finished import parse_finished
 from avatar_core.perception.checkpoint_folder import check_config, check_pickle, weight_files
 from avatar_core.pictures import PictureError, open_png
 from avatar_core.priors.action_scripts import ActionScriptError, parse_actions
@@ -35,7 +37,8 @@ LAUGHS = "a: &a [x, x]\n" + "".join(f"{two}: &{two} [*{one}, *{one}]\n" for one,
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [(LAUGHS, "by an alias"), ("- " * 40 + "x", "levels"), ("[" * 5000, "levels|not valid"), ("a: " + "9" * 5000, "characters"),
+    [(LAUGHS, "by an alias"), ("- " * 40 + "x", "levels"), ("[" * 5000, "levels|not valid"),
+     ("a: " + "9" * 5000, "characters"),
      ("a: " + "1:" * 900 + "1\nb: " + "1:" * 1900 + "1", "characters"),
      ("!!python/object/apply:os.system [id]", "tag"),
      ("!!int ''", "not valid"), ("!!timestamp x", "not valid"), ("a: x\n" * 60_000, "values"), ("a" * 2**21, "KiB")],
@@ -211,3 +214,24 @@ def test_a_location_that_cannot_be_is_a_config_error(url: str) -> None:
 def test_an_address_that_is_none_leads_home(address: str) -> None:
     assert _own_address(address).startswith("/")
     assert not same_origin({"origin": address, "host": "127.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"fps":30', b'"fps":0'),
+        (b'"fps":30', b'"fps":9000'),
+        (b'"fps":30', b'"fps":1e99'),
+        (b'"count":30', b'"count":-1'),
+    ],
+)
+def test_a_clip_that_no_body_could_make_is_refused(old: bytes, new: bytes) -> None:
+    content = small_glb()
+    assert parse_finished(content, name="a", source="a.glb").clips
+    (length,) = struct.unpack("<I", content[12:16])
+    changed = content[20 : 20 + length].replace(old, new).replace(old.replace(b":", b": "), new)
+    assert changed != content[20 : 20 + length]
+    padded = changed + b" " * (-len(changed) % 4)
+    head = struct.pack("<4sIII4s", b"glTF", 2, len(content) - length + len(padded), len(padded), b"JSON")
+    with pytest.raises(ArtifactError, match="not an avatar"):
+        parse_finished(head + padded + content[20 + length :], name="a", source="a.glb")

@@ -282,7 +282,7 @@ def _stored(root: Path) -> list[Parser]:
     ]
 
 
-def _small_glb() -> bytes:
+def small_glb() -> bytes:
     """A triangle on the bones of the embedded body, which stands for a second."""
     body = load_body()
     skeleton = Skeleton.of(body.rig(body.shape(body.neutral_shape)))
@@ -298,7 +298,7 @@ def _small_glb() -> bytes:
 
 
 def _glb(root: Path) -> Parser:
-    content = _small_glb()
+    content = small_glb()
     (length,) = struct.unpack("<I", content[12:16])
     document, binary = content[20 : 20 + length], content[20 + length :]
 
