@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from avatar_core.documents import DocumentError, read_yaml, read_yaml_file, shown
 from avatar_core.errors import ConfigError
 from avatar_core.stages.candidate_poses import Config as CandidatePosesConfig
 from avatar_core.stages.coarse_shape import Config as CoarseShapeConfig
@@ -23,6 +23,7 @@ DEFAULT_PRESETS = {"cpu": "draft", "cuda": "standard"}
 
 _SUFFIXES = (".yaml", ".yml")
 _PARENT_KEY = "extends"
+_MAX_PARENTS = 16
 
 
 class Preset(BaseModel):
@@ -87,13 +88,11 @@ def _validated(source: str, settings: dict[str, Any]) -> Preset:
 
 def _read(name: str, base: Path, seen: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     """Return the source's name for messages and its settings merged over those of its parents."""
-    source, text, folder = _open(name, base)
+    source, settings, folder = _open(name, base)
     if source in seen:
         raise ConfigError(f"{source}: extends itself through {' -> '.join(seen)}; remove one `{_PARENT_KEY}`.")
-    try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: is not valid YAML: {error}") from error
+    if len(seen) == _MAX_PARENTS:
+        raise ConfigError(f"{source}: is the {_MAX_PARENTS}th file that another `{_PARENT_KEY}`; join some of them.")
     settings = {} if settings is None else settings
     if not isinstance(settings, dict):
         raise ConfigError(f"{source}: holds a {type(settings).__name__}; write settings as `stage:` and keys under it.")
@@ -106,18 +105,18 @@ def _resolved(source: str, settings: dict[str, Any], folder: Path, seen: tuple[s
     if parent is None:
         return settings
     if not isinstance(parent, str):
-        raise ConfigError(f"{source}: {_PARENT_KEY}: is {parent!r}; give the name of one preset or one file.")
+        raise ConfigError(f"{source}: {_PARENT_KEY}: is {shown(parent)}; give the name of one preset or one file.")
     _, inherited = _read(parent, folder, (*seen, source))
     for key in ("name", "description"):
         inherited.pop(key, None)
     return _merge(inherited, settings)
 
 
-def _open(name: str, base: Path) -> tuple[str, str, Path]:
-    """Return (name for messages, text, folder that relative parents are sought in)."""
+def _open(name: str, base: Path) -> tuple[str, Any, Path]:
+    """Return (name for messages, what the file holds, folder that relative parents are sought in)."""
     if name in preset_names():
         resource = importlib.resources.files("configs") / "presets" / f"{name}.yaml"
-        return f"configs/presets/{name}.yaml", resource.read_text(encoding="utf-8"), base
+        return f"configs/presets/{name}.yaml", read_yaml(resource.read_text(encoding="utf-8")), base
     if not name.endswith(_SUFFIXES) and os.sep not in name:
         names = preset_names()
         close = difflib.get_close_matches(name, names, n=1)
@@ -126,11 +125,13 @@ def _open(name: str, base: Path) -> tuple[str, str, Path]:
             f"There is no preset {name!r}: {hint}the presets are {', '.join(names)}; "
             "a file of your own is given by its path, ending in .yaml."
         )
-    path = base / Path(name).expanduser()
     try:
-        return str(path), path.read_text(encoding="utf-8"), path.parent
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as a preset ({error}); give a YAML file.") from error
+        path = base / Path(name).expanduser()
+        return str(path), read_yaml_file(path), path.parent
+    except DocumentError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a home that there is not
+        raise ConfigError(f"{shown(name)}: cannot be read as a preset ({error}); give a YAML file.") from error
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def _explain(source: str, error: ValidationError) -> str:
             hint = f"did you mean {close[0]!r}? " if close else ""
             lines.append(f"{source}: {key}: no such setting; {hint}There are: {', '.join(known)}.")
         else:
-            lines.append(f"{source}: {key}: {problem['msg']} (it is {problem['input']!r}).")
+            lines.append(f"{source}: {key}: {problem['msg']} (it is {shown(problem['input'])}).")
     return "\n".join(lines)
 
 

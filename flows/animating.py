@@ -1,7 +1,6 @@
 """A motion of the user's on a finished avatar: a GLB with the clip, and a film of it."""
 
 import contextlib
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avatar_core.documents import read_json
 from avatar_core.errors import ArtifactError, CatalogError
 from flows.finished import MODEL, REPORT, finished_folder
 
@@ -107,7 +107,7 @@ def _motion_file(request: AnimateRequest) -> Iterator[Path]:
 def _betas(report: Path) -> dict[str, float]:
     """Return the shape vector that a report tells, by its labels."""
     try:
-        return {str(label): float(value) for label, value in json.loads(report.read_bytes())["body"].items()}
+        return {str(label): float(value) for label, value in read_json(report.read_bytes())["body"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{report}: tells no body shape ({error}); make the avatar again") from error
 

@@ -1,10 +1,12 @@
 """The previews of some avatars on one picture, for a quick look at what a shard made."""
 
 import io
+import logging
 from collections.abc import Sequence
 
 from PIL import Image
 
+from avatar_core.pictures import PictureError, open_png
 from avatar_core.storage import Location
 from flows.delivery import delivered_uri
 
@@ -13,6 +15,8 @@ TILE = 160
 COLUMNS = 6
 BACKGROUND = (24, 24, 28)
 QUALITY = 82
+
+logger = logging.getLogger(__name__)
 
 
 def contact_sheet(library: Location, avatar_ids: Sequence[str], limit: int) -> bytes | None:
@@ -32,7 +36,11 @@ def _preview(library: Location, avatar_id: str) -> Image.Image | None:
         content = library.read(f"{delivered_uri(avatar_id)}/preview.png")
     except FileNotFoundError:
         return None
-    image = Image.open(io.BytesIO(content)).convert("RGB")
+    try:
+        image = open_png(content)
+    except PictureError as error:
+        logger.warning("The preview of %s is left out: %s.", avatar_id, error)
+        return None
     image.thumbnail((TILE, TILE))
     return image
 

@@ -9,12 +9,14 @@ import os
 import shutil
 from pathlib import Path
 
-from avatar_core.errors import ArtifactError
+from avatar_core.errors import ArtifactError, CatalogError
 from avatar_core.storage import ArtifactRef, ArtifactStore, Location
 from avatar_core.storage.paths import fsync_path, remove_tree, sync_tree, temp_name
 from avatar_core.storage.refs import MARKER_NAME, file_digest
 
 FOLDER = "avatars"
+MAX_ID = 200
+"""Characters of the longest name of a folder; catalogs give shorter ones."""
 EXPORTED = (
     "avatar.glb",
     "avatar.ply",
@@ -37,8 +39,18 @@ PAGE_HEAD = 256
 logger = logging.getLogger(__name__)
 
 
+def is_folder_name(avatar_id: str) -> bool:
+    """Tell whether an id can be the name of one folder; a manifest may hold anything."""
+    return avatar_id not in ("", ".", "..") and len(avatar_id) <= MAX_ID and not set(avatar_id) & set("/\\\0")
+
+
 def delivered_uri(avatar_id: str) -> str:
-    """Return the avatar's folder, relative to the library."""
+    """Return the avatar's folder, relative to the library.
+
+    Raises CatalogError for an id that could lead elsewhere.
+    """
+    if not is_folder_name(avatar_id):
+        raise CatalogError(f"{avatar_id[:MAX_ID]!r} is no id of an avatar; `avatars status` lists the library's.")
     return f"{FOLDER}/{avatar_id}"
 
 
@@ -53,7 +65,7 @@ def deliver(store: ArtifactStore, ref: ArtifactRef, avatar_id: str) -> bool:
     files = [path for path in sorted(source.iterdir()) if path.is_file() and path.name != MARKER_NAME]
     if not store.library.is_local:
         return _deliver_remote(store.library, files, avatar_id)
-    target = store.library.path(FOLDER, avatar_id)
+    target = store.library.path(delivered_uri(avatar_id))
     if target.is_dir() and _holds(target, files):
         return write_page(store.library, avatar_id)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +93,7 @@ def write_page(library: Location, avatar_id: str) -> bool:
 
     A report that cannot be read gets no page, and the log says why.
     """
-    folder = library.child(FOLDER, avatar_id)
+    folder = library.child(delivered_uri(avatar_id))
     try:
         report = folder.read(REPORT)
     except FileNotFoundError:
@@ -143,7 +155,7 @@ def _link(source: Path, target: Path) -> None:
 def _deliver_remote(library: Location, files: list[Path], avatar_id: str) -> bool:
     changed = False
     for path in files:
-        relative = f"{FOLDER}/{avatar_id}/{path.name}"
+        relative = f"{delivered_uri(avatar_id)}/{path.name}"
         if library.size(relative) != path.stat().st_size:
             library.upload(path, relative)
             changed = True

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avatar_core.documents import read_json
 from avatar_core.errors import AvatarError, ConfigError
 from flows.finished import MODEL, FinishedFolder, finished_folder
 
@@ -138,7 +139,7 @@ def _write(avatar: Any, entry: Any, folder: FinishedFolder) -> None:
 def read_record(folder: FinishedFolder) -> dict[str, Any]:
     """Return what the target folder's files were made from, by format; nothing where that is not known."""
     try:
-        record = json.loads(folder.target.read(RECORD))
+        record = read_json(folder.target.read(RECORD))
     except (FileNotFoundError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

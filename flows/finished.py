@@ -57,7 +57,5 @@ def finished_folder(library: str, avatar_id: str, out: str | None = None) -> Fin
 
     Raises CatalogError for an id that could not be one.
     """
-    if avatar_id in ("", ".", "..") or set(avatar_id) & set("/\\\0"):
-        raise CatalogError(f"{avatar_id!r} is no id of an avatar; `avatars status` lists those of the library.")
     source = open_location(library).child(delivered_uri(avatar_id))
     return FinishedFolder(avatar_id, source, source if out is None else open_location(out).child(avatar_id))

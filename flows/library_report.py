@@ -18,6 +18,7 @@ from avatar_core.errors import ArtifactError, CatalogError
 from avatar_core.export.view_features import MAX_BYTES, ViewFeatures
 from avatar_core.export.view_features import NAME as FEATURES
 from avatar_core.manifest import cost, read_costs, roll_up
+from avatar_core.pictures import PictureError, open_png
 from avatar_core.reports.columns import Columns
 from avatar_core.reports.library import LibraryReport, Ranked, Unreadable
 from avatar_core.reports.library_page import Portrait, library_page
@@ -207,11 +208,8 @@ def _portraits(
 
 def _thumbnail(library: Location, avatar_id: str) -> str:
     """The avatar's preview, small, as a data URI; empty where there is none that can be opened."""
-    with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        image = Image.open(io.BytesIO(library.read(f"{FOLDER}/{avatar_id}/preview.png")), formats=["PNG"])
-        if image.width * image.height > MAX_PIXELS:
-            return ""
-        small = image.convert("RGB")
+    with contextlib.suppress(OSError, PictureError):
+        small = open_png(library.read(f"{FOLDER}/{avatar_id}/preview.png"), MAX_PIXELS)
         small.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
         sink = io.BytesIO()
         small.save(sink, "JPEG", quality=QUALITY)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
+from avatar_core.documents import read_json
 from flows.options import RunOptions
 from flows.outcome import Outcome
 from flows.run_plan import run_folder
@@ -43,6 +44,8 @@ def ask_to_stop(library: str, run_id: str, reason: str) -> None:
 def asked_to_stop(library: str, run_id: str) -> str:
     """Return why a run was asked to stop, or an empty text."""
     try:
-        return str(json.loads(run_folder(library, run_id).read(STOP_NAME))["reason"])
+        return str(read_json(run_folder(library, run_id).read(STOP_NAME))["reason"])
+    except (ValueError, KeyError, TypeError):
+        return "somebody asked, in words that cannot be read"
     except FileNotFoundError:
         return ""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from avatar_core.documents import read_json
 from avatar_core.errors import AvatarError
 from avatar_core.storage import open_location
 
@@ -93,6 +94,6 @@ def running(library: str) -> Holder | None:
 
 def _read_holder(handle: int) -> Holder | None:
     try:
-        return Holder(**json.loads(os.pread(handle, 4096, 0)))
+        return Holder(**read_json(os.pread(handle, 4096, 0)))
     except (ValueError, TypeError):
         return None

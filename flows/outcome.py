@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
+from avatar_core.documents import read_json
+from avatar_core.errors import ArtifactError
 from flows.run_plan import run_folder
 from tasks.failures import Failure
 
@@ -76,10 +78,13 @@ class Outcome:
 
     @classmethod
     def decode(cls, data: bytes) -> Outcome:
-        """Return what `encode` wrote."""
-        content = json.loads(data)
-        failures = {key: [Failure(**one) for one in value] for key, value in content.pop("failures").items()}
-        return cls(**content, failures=failures)
+        """Return what `encode` wrote; raises ArtifactError for anything else."""
+        try:
+            content = read_json(data)
+            failures = {key: [Failure(**one) for one in value] for key, value in content.pop("failures").items()}
+            return cls(**content, failures=failures)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(f"a shard's outcome is damaged ({error}); delete its file and run again") from error
 
 
 def write_outcome(library: str, run_id: str, shard: int, outcome: Outcome) -> None:

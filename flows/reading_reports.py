@@ -12,7 +12,7 @@ from typing import Any
 from avatar_core.errors import ArtifactError
 from avatar_core.reports.avatar_page import MAX_BYTES, read_report
 from avatar_core.storage import Location
-from flows.delivery import FOLDER, REPORT
+from flows.delivery import REPORT, delivered_uri
 
 READERS = 16
 """Reports that are fetched at once from a library that is not on this machine's disk."""
@@ -50,8 +50,11 @@ def read_reports(library: Location, ids: Iterable[str]) -> Iterator[Read]:
 
 
 def read_one(library: Location, avatar_id: str) -> Read:
-    """Return the report of one avatar; what keeps it from being read is part of the answer."""
-    relative = f"{FOLDER}/{avatar_id}/{REPORT}"
+    """Return the report of one avatar; what keeps it from being read is part of the answer.
+
+    Raises CatalogError for an id that could lead elsewhere.
+    """
+    relative = f"{delivered_uri(avatar_id)}/{REPORT}"
     try:
         size = library.size(relative)
         if size is None:

@@ -7,6 +7,7 @@ Any worker carries out a shard from these alone: flow parameters hold the run's 
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from avatar_core.documents import read_json, shown
 from avatar_core.errors import AvatarError, ConfigError
 from avatar_core.storage import Location, open_location
 from flows.options import RunOptions
@@ -22,6 +24,7 @@ from tasks.work import STAGES, Avatar
 
 RUNS_FOLDER = "runs"
 FORMAT = 1
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _TEXTS = ("avatar_id", "shape", "appearance", "motion", "preset", "body", "catalog")
 SCHEMA = pa.schema(
@@ -104,7 +107,9 @@ class RunPlan:
 
 
 def run_folder(library: str, run_id: str) -> Location:
-    """Return the folder of a run's files."""
+    """Return the folder of a run's files; raises ConfigError for an id that could lead elsewhere."""
+    if not _RUN_ID.fullmatch(run_id):
+        raise ConfigError(f"{shown(run_id)} is no id of a run; `avatars status` names those of the library.")
     return open_location(library).child(RUNS_FOLDER, run_id)
 
 
@@ -112,7 +117,7 @@ def read_run(library: str, run_id: str) -> RunPlan:
     """Return the plan that `RunPlan.write` wrote; raises ConfigError if there is none that can be used."""
     folder = run_folder(library, run_id)
     try:
-        content = json.loads(folder.read("plan.json"))
+        content = read_json(folder.read("plan.json"))
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}")
         return RunPlan(
@@ -172,5 +177,5 @@ def _avatars(table: pa.Table) -> Iterable[Avatar]:
         yield Avatar(
             **{**row, "tags": tuple(row["tags"])},
             keys=keys,
-            extra=json.loads(extra) if extra else {},
+            extra=read_json(extra) if extra else {},
         )

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from avatar_core.documents import read_json
 from avatar_core.errors import ConfigError
 from avatar_core.storage import open_location
 from avatar_core.storage.processes import Process, is_dead, this_process
@@ -108,7 +109,7 @@ def _write(run: RunPlan, name: str, content: Mapping[str, Any]) -> None:
 def _read(run: RunPlan, name: str) -> dict[str, Any] | None:
     folder = run_folder(run.library, run.run_id)
     try:
-        content = json.loads(folder.read(name))
+        content = read_json(folder.read(name))
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}")
         return content

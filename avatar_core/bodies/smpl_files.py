@@ -114,6 +114,8 @@ def _of_zip(path: Path, suffixes: tuple[str, ...]) -> Iterator[ModelFile]:
                 raise WeightsError(f"{path} holds more than {ENTRIES} files; it is no download of a model")
             for entry in entries:
                 _check_entry(path, entry)
+            if sum(entry.compress_size for entry in entries) > path.stat().st_size:
+                raise WeightsError(f"{path}: its files lie over each other, as in a bomb; it is refused")
             models = {
                 PurePosixPath(entry.filename): entry
                 for entry in entries

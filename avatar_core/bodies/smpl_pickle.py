@@ -14,7 +14,7 @@ import re
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,12 @@ from avatar_core.errors import WeightsError
 
 LARGEST = 1 << 28
 """Bytes of the largest array that is made."""
+MAX_OPERATIONS = 300_000
+"""Of a pickle's program: models have some hundred, and each costs a microsecond or more."""
+MAX_COPIED = 1 << 31
+"""Items and bytes that its calls may be given together: a long text given again and again costs time, not length."""
+MAX_NESTED = 4
+"""Records in each other that stand for one array: chumpy's choice of a chumpy array of a numpy array is three."""
 _NUMBER = re.compile(r"[fiu][1248]|b1")
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
@@ -51,15 +57,18 @@ class Record:
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
-    def array(self) -> NDArray:
-        """Return the numbers that the record stands for; raises ValueError where it stands for none."""
+    def array(self, nested: int) -> NDArray:
+        """Return the numbers that the record stands for, `nested` in so many others.
+
+        Raises ValueError where it stands for none.
+        """
         raise ValueError(f"a {type(self).__name__} is no array")
 
 
 class _Array(Record):
     """A numpy array; its state is (version, shape, dtype, whether by column, bytes)."""
 
-    def array(self) -> NDArray:
+    def array(self, nested: int) -> NDArray:
         _, shape, dtype, by_column, raw = self.state
         return _numbers(raw, dtype, shape, "F" if by_column else "C")
 
@@ -67,7 +76,7 @@ class _Array(Record):
 class _Buffer(Record):
     """A numpy array of protocol 5: (bytes, dtype, shape, order)."""
 
-    def array(self) -> NDArray:
+    def array(self, nested: int) -> NDArray:
         raw, dtype, shape, order = self.arguments
         return _numbers(raw, dtype, shape, "F" if order == "F" else "C")
 
@@ -75,7 +84,7 @@ class _Buffer(Record):
 class _Scalar(Record):
     """A numpy scalar: (dtype, bytes)."""
 
-    def array(self) -> NDArray:
+    def array(self, nested: int) -> NDArray:
         dtype, raw = self.arguments
         return _numbers(raw, dtype, (), "C")
 
@@ -87,20 +96,20 @@ class _Dtype(Record):
         code = self.arguments[0]
         order = self.state[1] if self.state else "="
         if not (isinstance(code, str) and _NUMBER.fullmatch(code)) or order not in ("<", ">", "|", "="):
-            raise ValueError(f"{code!r} is no type of numbers")
+            raise ValueError("a dtype is no type of numbers")
         return np.dtype(order.replace("|", "=") + code)
 
 
 class _Sparse(Record, ABC):
     """A scipy.sparse matrix: state by the names of its attributes."""
 
-    def array(self) -> NDArray:
+    def array(self, nested: int) -> NDArray:
         shape = self.state["_shape"] if "_shape" in self.state else self.state["shape"]
-        rows, columns = (int(number) for number in shape)
-        if min(rows, columns) < 0 or 8 * rows * columns > LARGEST:
+        rows, columns = _shape(shape)
+        if 8 * rows * columns > LARGEST:
             raise ValueError(f"a sparse matrix of {rows} x {columns} is too large")
         dense = np.zeros((rows, columns))
-        values = as_array(self.state["data"]).astype(np.float64)
+        values = _stored(self.state["data"]).astype(np.float64)
         row, column = self._places()
         if min(row.min(initial=0), column.min(initial=0)) < 0:
             raise ValueError("a sparse matrix has negative places")
@@ -113,7 +122,7 @@ class _Sparse(Record, ABC):
 
     def _unpacked(self) -> tuple[NDArray, NDArray]:
         """The places along the compressed axis, and along the other one."""
-        ends, other = as_array(self.state["indptr"]), as_array(self.state["indices"])
+        ends, other = _stored(self.state["indptr"]), _stored(self.state["indices"])
         ends = ends.astype(np.int64)
         counts = ends[1:] - ends[:-1]
         if counts.min(initial=0) < 0 or counts.sum() != len(other):
@@ -135,17 +144,17 @@ class _ByRow(_Sparse):
 class _Coordinates(_Sparse):
     def _places(self) -> tuple[NDArray, NDArray]:
         places = self.state["coords"] if "coords" in self.state else (self.state["row"], self.state["col"])
-        row, column = (as_array(values).astype(np.int64) for values in places)
+        row, column = (_stored(values).astype(np.int64) for values in places)
         return row, column
 
 
 class _Chumpy(Record):
     """A chumpy array: its values, or a choice of another one's (chumpy.reordering.Select)."""
 
-    def array(self) -> NDArray:
+    def array(self, nested: int) -> NDArray:
         if "x" in self.state:
-            return as_array(self.state["x"])
-        chosen = as_array(self.state["a"]).reshape(-1)[as_array(self.state["idxs"]).astype(np.int64)]
+            return _nested(self.state["x"], nested + 1)
+        chosen = _nested(self.state["a"], nested + 1).reshape(-1)[_stored(self.state["idxs"]).astype(np.int64)]
         shape = self.state.get("preferred_shape")
         return chosen if shape is None else chosen.reshape(_shape(shape))
 
@@ -179,14 +188,14 @@ def _new(kind: Any, *_: Any) -> Record:
 def _encoded(text: str, encoding: str = "latin1") -> bytes:
     """Python 3's way to write bytes in old protocols."""
     if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes in {encoding!r}")
+        raise ValueError("bytes in another encoding than latin1")
     return text.encode("latin1")
 
 
 def _python2_type(name: str) -> type[Record]:
     """What dill makes of the name of a type of Python's own."""
     if name != "ObjectType":
-        raise pickle.UnpicklingError(f"dill's {name!r}")
+        raise pickle.UnpicklingError("a name of dill's that is not ObjectType")
     return _Token
 
 
@@ -220,10 +229,27 @@ _Unpickler: Any = pickle._Unpickler
 """Python's own unpickler, written in Python: unlike the one in C it takes no memory on a pickle's word."""
 
 
-class _Reader(_Unpickler):
-    """Makes plain data and records; knows no other names, and believes no length."""
+class _Counted(dict[int, Callable[..., None]]):
+    """The operations that there are, each of which may be looked up so many times in all."""
 
-    dispatch: ClassVar = dict(_Unpickler.dispatch)
+    left = MAX_OPERATIONS
+
+    def __getitem__(self, code: int) -> Callable[..., None]:
+        self.left -= 1
+        if self.left < 0:
+            raise pickle.UnpicklingError(f"more than {MAX_OPERATIONS:,} operations, which no model needs")
+        return super().__getitem__(code)
+
+
+class _Reader(_Unpickler):
+    """Makes plain data and records; knows no other names, believes no length, and ends soon."""
+
+    dispatch: Any = dict(_Unpickler.dispatch)  # noqa: RUF012 - as its base has it
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self.dispatch = _Counted(_Reader.dispatch)
+        self._copied = 0
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a name; nothing is imported."""
@@ -236,7 +262,54 @@ class _Reader(_Unpickler):
         (length,) = struct.unpack("<Q", self.read(8))
         self.append(bytearray(self.read(length)))
 
-    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+    def load_reduce(self) -> None:
+        given = self.stack[-1]
+        self._copied += len(given) + sum(len(one) for one in given if isinstance(one, str | bytes | bytearray))
+        if self._copied > MAX_COPIED:
+            raise pickle.UnpicklingError("calls that are given more than any model holds")
+        _Unpickler.load_reduce(self)
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append(_by_name(items))
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.stack[-1].update(_by_name([key, value]))
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        self.stack[-1].update(_by_name(items))
+
+    def load_empty_set(self) -> None:
+        self.append([])
+
+    def load_additems(self) -> None:
+        items = self.pop_mark()
+        self.stack[-1].extend(items)
+
+    def load_frozenset(self) -> None:
+        items = self.pop_mark()  # puts another `append` in place
+        self.append(items)
+
+    dispatch |= {
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+        pickle.REDUCE[0]: load_reduce,
+        pickle.DICT[0]: load_dict,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.EMPTY_SET[0]: load_empty_set,
+        pickle.ADDITEMS[0]: load_additems,
+        pickle.FROZENSET[0]: load_frozenset,
+    }
+
+
+def _by_name(items: list[Any]) -> dict[Any, Any]:
+    """The keys and values of a list in turn as a mapping; keys are names, for tuples in tuples take ages to hash."""
+    keys = items[::2]
+    if not all(isinstance(key, str | bytes | int) for key in keys):
+        raise pickle.UnpicklingError("keys that are no names")
+    return dict(zip(keys, items[1::2]))
 
 
 def read_pickle(content: bytes, source: str) -> dict[str, Any]:
@@ -250,7 +323,7 @@ def read_pickle(content: bytes, source: str) -> dict[str, Any]:
         WeightsError: it asks for anything but arrays, or is damaged.
     """
     try:
-        found = _Reader(io.BytesIO(content), encoding="latin1").load()
+        found = _Reader(content).load()
     except _Refused as asked:
         raise WeightsError(
             f"{source} is a pickle that asks for {asked}; reading it could run code, so it is refused. Models hold "
@@ -267,12 +340,27 @@ def as_array(value: Any) -> NDArray:
     """Return the numbers of a value that `read_pickle` found; raises ValueError where it stands for none."""
     if isinstance(value, Record):
         try:
-            return value.array()
+            return _nested(value, 1)
         except _DAMAGE as error:
             raise ValueError(_said(error)) from error
+    return _nested(value, 1)
+
+
+def _nested(value: Any, nested: int) -> NDArray:
+    if nested > MAX_NESTED:
+        raise ValueError(f"more than {MAX_NESTED} arrays in each other")
+    if isinstance(value, Record):
+        return value.array(nested)
     if isinstance(value, int | float):
         return np.array(value)
     raise ValueError(f"a {type(value).__name__} is no array")
+
+
+def _stored(value: Any) -> NDArray:
+    """The numbers of an array that is no choice of another one: choices of choices would double each time."""
+    if not isinstance(value, _Array | _Buffer):
+        raise ValueError(f"a {type(value).__name__} is no stored array")
+    return value.array(1)
 
 
 def _numbers(raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray:
@@ -287,11 +375,13 @@ def _numbers(raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray:
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
-    places = tuple(int(number) for number in shape)
-    if len(places) > 4 or any(number < 0 for number in places):
-        raise ValueError(f"an array of shape {places}")
+    if not isinstance(shape, tuple | list) or len(shape) > 4:
+        raise ValueError("an array of more than four axes")
+    places = tuple(int(place) if isinstance(place, int) else -1 for place in shape)
+    if any(not 0 <= place <= LARGEST for place in places):
+        raise ValueError("an array of an impossible size")
     return places
 
 
 def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    return str(error)[:200] or type(error).__name__

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from avatar_core.catalog.records import ByteSource, Record, RecordReader
@@ -78,6 +79,6 @@ def _check_columns(header: Header, record: Record, name: str) -> None:
         columns = "column" if len(missing) == 1 else "columns"
         raise CatalogError(f"{name} lacks the {columns} {', '.join(missing)}: add to the header in line {record.line}.")
     named = [column for column in header.names if column]
-    for column in named:
-        if named.count(column) > 1:
+    for column, count in Counter(named).items():
+        if count > 1:
             raise CatalogError(f"{name} has the column {column!r} twice: rename or remove one of them.")

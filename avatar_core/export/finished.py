@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import warnings
 from collections.abc import Mapping
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import pygltflib as gltf
 from numpy.typing import NDArray
-from PIL import Image
 
 from avatar_core.bodies.armatures import ARMATURES
 from avatar_core.errors import ArtifactError
@@ -25,18 +23,21 @@ from avatar_core.export.normal_map import NormalMap
 from avatar_core.export.skeleton import Skeleton
 from avatar_core.export.texels import Charts
 from avatar_core.export.texture import Texture
+from avatar_core.pictures import open_png
 from avatar_core.rigging.clip import Clip
 from avatar_core.rigging.skinning import Skin, deform
 
 MAX_BYTES = 1 << 30
 """Of a file that is read."""
-MAX_PIXELS = 8192 * 8192
-"""Of a picture in it."""
+FASTEST = 1000
+"""Frames a second of a clip, at most."""
+FARTHEST = 1000.0
+"""Metres from the origin, of bones and of a clip."""
 _NUMBERS = {number: np.dtype(name) for name, number in COMPONENTS.items()}
 _ELEMENTS = {name: shape for shape, name in SHAPES.items()}
 _TORN = (
     KeyError, IndexError, TypeError, ValueError, AttributeError, OSError, OverflowError, RecursionError, struct.error,
-    Image.DecompressionBombError,
+    AssertionError, ArithmeticError,
 )  # fmt: skip
 """What parts of a damaged document raise when they are looked up."""
 
@@ -124,8 +125,8 @@ class _Document:
         dtype, shape = _NUMBERS[accessor.componentType], _ELEMENTS[accessor.type]
         start += accessor.byteOffset or 0
         count = accessor.count * int(np.prod(shape, dtype=int))
-        if count * dtype.itemsize > size:
-            raise ValueError(f"accessor {index} is longer than its data")
+        if accessor.count < 0 or (accessor.byteOffset or 0) < 0 or count * dtype.itemsize > size:
+            raise ValueError(f"accessor {index} does not fit its data")
         values = np.frombuffer(self._blob, dtype, count, start).reshape(accessor.count, *shape).copy()
         if dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"accessor {index} holds values that are not finite")
@@ -134,10 +135,7 @@ class _Document:
     def picture(self, texture: int) -> NDArray[np.uint8]:
         """The pixels (H, W, 3) of a texture."""
         start, size = self._span(self.json.images[self.json.textures[texture].source].bufferView)
-        with Image.open(io.BytesIO(self._blob[start : start + size]), formats=("PNG",)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"a picture has {image.width} x {image.height} pixels")
-            return np.array(image.convert("RGB"))
+        return np.array(open_png(self._blob[start : start + size]))
 
     def _span(self, index: int) -> tuple[int, int]:
         view = self.json.bufferViews[index]
@@ -157,7 +155,10 @@ def _avatar(file: _Document, name: str) -> FinishedAvatar:
         raise ValueError("its bones are others")
     tpose = [(node.extras or {}).get(TPOSE, (0.0, 0.0, 0.0, 1.0)) for node in nodes]
     heads = -file.array(skin.inverseBindMatrices)[:, 3, :3].astype(np.float64)
-    skeleton = Skeleton(heads, np.array(tpose, np.float64).reshape(-1, 4), armature)
+    turns = np.array(tpose, np.float64).reshape(-1, 4)
+    if not (np.abs(turns) <= 1.001).all() or not (np.abs(heads) < FARTHEST).all():
+        raise ValueError("its bones are nowhere")
+    skeleton = Skeleton(heads, turns, armature)
     joints, weights = file.array(primitive.JOINTS_0), file.array(primitive.WEIGHTS_0)
     if joints.max(initial=0) >= len(nodes):
         raise ValueError("its weights name bones that do not exist")
@@ -217,4 +218,9 @@ def _clip(file: _Document, animation: gltf.Animation, joints: list[int], skeleto
     tracks = [rotations[bone] for bone in range(len(joints))]
     turns = np.stack([np.broadcast_to(track, (frames, 4)) for track in tracks], axis=1)
     transforms = skeleton.transforms(turns, root).astype(np.float32)
-    return Clip(transforms, turns, root, int(facts["fps"]), loops=bool(facts.get("loops")))
+    fps = int(facts["fps"])
+    if not 1 <= fps <= FASTEST or not frames:
+        raise ValueError(f"an animation of {frames} frames at {fps} a second")
+    if not np.abs(root).max(initial=0) < FARTHEST or not (np.abs(turns) <= 1.001).all():
+        raise ValueError("an animation leads nowhere")
+    return Clip(transforms, turns, root, fps, loops=bool(facts.get("loops")))

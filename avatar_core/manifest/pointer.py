@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from avatar_core.documents import read_json
 from avatar_core.errors import ManifestError
 from avatar_core.manifest.layout import TIME_FORMAT, compacted_time, parse_time
 from avatar_core.storage.location import Location
@@ -92,7 +93,7 @@ def read_current(folder: Location) -> Current:
     if content is None:
         return Current()
     try:
-        return _parse(json.loads(content), content)
+        return _parse(read_json(content), content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(
             f"{folder.url}/{CURRENT_NAME} is damaged ({error!r}): delete it. "

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pickle
 import re
+import zipfile
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from avatar_core.documents import read_json, shown
 from avatar_core.errors import WeightsError
 from avatar_core.perception.openai_encoder import PREFIX
+from avatar_core.storage.npz import UNREADABLE
 
 EMBEDDED: dict[str, str] = {"bodyclip": "bodyclip", "judge": "judge"}
 """Encoders that ship with the package, and their folders under avatar_core/weights; the judge never guides."""
@@ -94,7 +97,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _shards(index: Path) -> list[Path]:
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(read_json(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if any(Path(name).name != name for name in names):
+            raise ValueError("a shard outside of the folder")
         shards = sorted(index.parent / name for name in names)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{index} is no index of shards ({error!r}); fetch the checkpoint again") from error
@@ -110,15 +115,67 @@ def check_pickle(path: Path) -> None:
     Raises:
         WeightsError: it would run code, is damaged, or holds something else.
     """
+    if zipfile.is_zipfile(path):
+        _check_stored(path)
     try:
         found = torch.load(path, map_location="meta", weights_only=True)
     except pickle.UnpicklingError as error:
         # Without torch's own message, which tells how to run the code.
         raise WeightsError(f"{path} {pickle_refusal(str(error))}. {_UNPICKLED}") from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # what torch raises for damage is not documented
         raise WeightsError(f"{path} is damaged ({str(error) or type(error).__name__}); fetch it again") from error
     if not (isinstance(found, dict) and found and all(isinstance(value, Tensor) for value in found.values())):
         raise WeightsError(f"{path} holds no tensors by name, so it is no checkpoint of a model. {_UNPICKLED}")
+
+
+def _check_stored(path: Path) -> None:
+    """Raise WeightsError for an archive that unpacks to more than it is: torch stores tensors as they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except UNREADABLE as error:
+        raise WeightsError(f"{path} is damaged ({error}); fetch it again") from error
+    if unpacked > path.stat().st_size:
+        raise WeightsError(f"{path} unpacks to {unpacked >> 20} MiB, more than its own size. {_UNPICKLED}")
+
+
+MAX_CONFIG = 1 << 20
+"""Bytes of the longest config.json that is read."""
+MAX_SIZE = 1 << 20
+"""Largest number in one: vocabularies have a quarter of it."""
+MAX_LAYERS = 200
+_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flex_attention")
+
+
+def check_config(path: Path) -> None:
+    """Check what a checkpoint's config.json asks for before a model is built of it.
+
+    Raises:
+        WeightsError: it is no JSON object of a model, asks for code from elsewhere, or for a model of absurd size.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG:
+            raise ValueError(f"it has more than {MAX_CONFIG >> 20} MiB")
+        config = read_json(path.read_bytes())
+        if not isinstance(config, dict):
+            raise ValueError(f"it holds a {type(config).__name__}")
+        _check_settings(config)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} is no configuration that is used ({error}); fetch the checkpoint again") from error
+
+
+def _check_settings(settings: dict[str, Any], depth: int = 0) -> None:
+    if depth > 8:
+        raise ValueError("it is nested too deep")
+    for name, value in settings.items():
+        if name in ("auto_map", "quantization_config"):
+            raise ValueError(f"{name} asks for code that is not part of transformers")
+        if name.strip("_") == "attn_implementation" and value not in (None, *_ATTENTION):
+            raise ValueError(f"{name} asks for code that is not part of transformers")
+        if isinstance(value, dict):
+            _check_settings(value, depth + 1)
+        elif isinstance(value, int | float) and not abs(value) <= (MAX_LAYERS if "layers" in name else MAX_SIZE):
+            raise ValueError(f"{name} is {shown(value)}")
 
 
 def pickle_refusal(message: str) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from avatar_core.documents import read_json
 from avatar_core.errors import WeightsError
-from avatar_core.perception.checkpoint_folder import PICKLE, check_pickle, folder_digest, weight_files
+from avatar_core.perception.checkpoint_folder import PICKLE, check_config, check_pickle, folder_digest, weight_files
 from avatar_core.perception.frozen_encoder import CLIP_MEAN, CLIP_STD, FrozenEncoder
 from avatar_core.perception.patch_projection import project_patches
 
@@ -110,6 +109,7 @@ def _load_model(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
             f"encoder {name!r}: {folder} holds neither model.safetensors nor pytorch_model.bin. Fetch the checkpoint "
             "again, or write it there with `model.save_pretrained(FOLDER)`."
         )
+    check_config(folder / "config.json")
     pickles = [path for path in weights if path.suffix == PICKLE]
     for path in pickles:
         check_pickle(path)
@@ -119,7 +119,7 @@ def _load_model(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
             str(folder), use_safetensors=not pickles, weights_only=True, local_files_only=True, dtype=dtype,
             trust_remote_code=False, output_loading_info=True,
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # what transformers raises for damaged files is not documented
         raise WeightsError(f"encoder {name!r}: {folder} could not be loaded ({error})") from error
     lacking = sorted(set(loaded["missing_keys"]) & {key for key, _ in model.named_parameters()})
     if lacking:
@@ -135,7 +135,7 @@ def _load_tokenizer(folder: Path, name: str) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # tokenizers raises Exception itself
         raise WeightsError(f"encoder {name!r}: the tokenizer in {folder} could not be loaded ({error})") from error
 
 
@@ -144,7 +144,18 @@ def _normalisation(folder: Path, *, siglip: bool) -> tuple[tuple[float, ...], tu
     facts: dict[str, Any] = {}
     for name in ("processor_config.json", "preprocessor_config.json"):
         if (folder / name).is_file():
-            saved = json.loads((folder / name).read_text(encoding="utf-8"))
-            facts |= saved.get("image_processor", saved)
+            try:
+                saved = read_json((folder / name).read_bytes())
+                facts |= saved.get("image_processor", saved)
+            except (OSError, ValueError, TypeError, AttributeError) as error:
+                raise WeightsError(f"{folder / name} cannot be read ({error}); fetch the checkpoint again") from error
     mean, std = (_SIGLIP_MEAN, _SIGLIP_STD) if siglip else (CLIP_MEAN, CLIP_STD)
-    return tuple(facts.get("image_mean", mean)), tuple(facts.get("image_std", std))
+    return _triple(folder, facts.get("image_mean", mean)), _triple(folder, facts.get("image_std", std))
+
+
+def _triple(folder: Path, values: Any) -> tuple[float, ...]:
+    """Return one number for each of red, green and blue."""
+    whole = isinstance(values, list | tuple) and len(values) == 3
+    if not whole or not all(isinstance(one, int | float) and abs(one) < 10 for one in values):
+        raise WeightsError(f"{folder}: its image processor's mean or deviation is no three numbers; fetch it again")
+    return tuple(map(float, values))

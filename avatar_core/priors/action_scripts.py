@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from avatar_core.documents import DocumentError, read_yaml, read_yaml_file
 from avatar_core.errors import AvatarError
 from avatar_core.priors.joint_angles import AUTHORED_ONLY_BY_LEVELLING, CENTRAL, LIMITS, SIDED, SIDES
 
@@ -24,6 +24,10 @@ DIRECTIONS: dict[str, Direction] = {
 }  # fmt: skip
 ORIGINS = ("mouth", "chest", "waist", "pelvis", "knee")
 EASES = ("smooth", "linear", "in", "out")
+MOST = 1000
+"""Largest number of a script, whatever its unit."""
+BRIEFEST = 0.01
+"""Seconds from one key to the next, at least."""
 ANCHORS = ("feet", "left foot", "right foot", "pelvis", "steps")
 
 _PLURALS = {joint + "s": joint for joint in SIDED} | {"hips": "hip", "toes": "toes"}
@@ -97,22 +101,22 @@ def load_actions(path: Path | None = None) -> tuple[Action, ...]:
     """Read the actions of a YAML file (by default those of the package); raises ActionScriptError."""
     if path is None:
         source = "authored_actions.yaml"
-        text = (files("avatar_core.priors") / source).read_text(encoding="utf-8")
-    else:
-        source = str(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ActionScriptError(f"{source}: cannot be read ({error}); give a UTF-8 YAML file") from error
-    return parse_actions(text, source)
+        return parse_actions((files("avatar_core.priors") / source).read_text(encoding="utf-8"), source)
+    try:
+        return _actions(read_yaml_file(path), str(path))
+    except (OSError, DocumentError) as error:
+        raise ActionScriptError(f"{path}: cannot be read ({error}); give a UTF-8 YAML file") from error
 
 
 def parse_actions(text: str, source: str) -> tuple[Action, ...]:
     """Read actions from YAML; `source` names the file in errors. Raises ActionScriptError."""
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ActionScriptError(f"{source}: is not YAML ({error}); mend the syntax") from error
+        return _actions(read_yaml(text), source)
+    except DocumentError as error:
+        raise ActionScriptError(f"{source}: cannot be read ({error}); mend the syntax") from error
+
+
+def _actions(document: Any, source: str) -> tuple[Action, ...]:
     if not isinstance(document, dict) or not document:
         raise ActionScriptError(f"{source}: holds no actions; write `name: {{captions: [...], keys: [...]}}`")
     return tuple(_Reader(source, str(name)).action(entry) for name, entry in document.items())
@@ -128,6 +132,8 @@ class _Reader:
         return ActionScriptError(f"{self._source}: action {self._name!r}{self._place}: {problem}; {remedy}")
 
     def action(self, entry: Any) -> Action:
+        if not self._name[:1].isalpha():  # it becomes a file's name, and the cell of a table
+            raise self.fail("its name does not begin with a letter", "name it by a phrase")
         self._fields(entry, _ACTION_FIELDS, {"captions", "keys"})
         captions, keys = entry["captions"], entry["keys"]
         if not isinstance(captions, list) or not 2 <= len(captions) <= 6 or not all(map(_is_phrase, captions)):
@@ -151,6 +157,8 @@ class _Reader:
         cycle = entry.get("cycle")
         if cycle is not None and self._number(cycle, "cycle") <= times[-1]:
             raise self.fail(f"cycle {cycle} ends before the last key", "give the seconds until the first key returns")
+        if any(late - soon < BRIEFEST for soon, late in pairwise([*times, *([] if cycle is None else [cycle])])):
+            raise self.fail(f"keys are less than {BRIEFEST} seconds apart", "leave one out")
         anchor = self._choice(entry.get("anchor", "feet"), ANCHORS, "anchor")
         return Action(self._name, tuple(captions), cycle, mirror, anchor, tuple(read))
 
@@ -268,8 +276,8 @@ class _Reader:
         return number, number
 
     def _number(self, value: Any, what: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-            raise self.fail(f"{what} is {value!r}", "write a number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MOST:
+            raise self.fail(f"{what} is {value!r}", f"write a number between {-MOST} and {MOST}")
         return float(value)
 
     def _choice(self, value: Any, known: tuple[str, ...], what: str) -> str:

@@ -12,6 +12,7 @@ from avatar_core.bodies.skeleton import JOINT_NAMES, PARENTS
 from avatar_core.priors.authored_motion import AuthoredClip
 from avatar_core.priors.captured_motion import REST_JOINTS
 from avatar_core.priors.motion_data import AUTHORED, FPS, load_motion_folder
+from avatar_core.tables import plain_cell
 
 SOURCE = "authored"
 """What the column `source` says of an authored clip; its `source_file` is authored/<action>."""
@@ -36,7 +37,7 @@ def write_folder(folder: Path, clips: list[AuthoredClip], data: Path | None = No
     if data is not None:
         captured = load_motion_folder(data)
         with (data / "clips.csv").open(newline="", encoding="utf-8-sig") as file:
-            rows = [*csv.DictReader(file), *rows]
+            rows = [*map(_plain, csv.DictReader(file)), *rows]
         whole = [slice(clip.start, clip.start + clip.length) for clip in captured.clips]
         poses = [*(captured.poses[frames].astype(np.float16) for frames in whole), *poses]
         trans = [*(captured.trans[frames] for frames in whole), *trans]
@@ -60,6 +61,11 @@ def write_folder(folder: Path, clips: list[AuthoredClip], data: Path | None = No
         writer = csv.DictWriter(file, _COLUMNS, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _plain(row: dict[str, str]) -> dict[str, str]:
+    """A captured clip's row, as it may be written."""
+    return {name: plain_cell(row.get(name) or "") for name in _COLUMNS}
 
 
 def _rows(clips: list[AuthoredClip]) -> list[dict[str, str]]:

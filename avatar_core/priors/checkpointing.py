@@ -4,6 +4,7 @@ The draws of step n come from a generator derived from (seed, n), so that there 
 """
 
 import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,15 +44,21 @@ class TrainingCheckpoint:
         """
         if not self.path.is_file():
             return 0
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
-        if state["settings"] != self.settings:
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            settings, step = state["settings"], int(state["step"])
+        except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(
-                f"{self.path}: a checkpoint of a training with other settings ({state['settings']}, "
+                f"{self.path}: no checkpoint of a training, or damaged; delete it or give another --checkpoint"
+            ) from error
+        if settings != self.settings:
+            raise WeightsError(
+                f"{self.path}: a checkpoint of a training with other settings ({settings}, "
                 f"now {self.settings}); delete it or give another --checkpoint"
             )
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        return int(state["step"])
+        return step
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:

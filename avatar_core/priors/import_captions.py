@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from avatar_core.priors.motion_data import MotionDataError
+from avatar_core.tables import FORMULA
 
 INDEX = "index.csv"
 """HumanML3D's table of the AMASS files that its texts are of."""
 _MAX_BYTES = 1 << 26
 _INDEX_COLUMNS, _INDEX_ROOT = ("source_path", "new_name"), "pose_data"
+_FORMULA = "".join(FORMULA) + " "
 _COLUMNS = ("file", "label", "captions")
 _SUFFIXES = re.compile(r"[ _-]*(poses|stageii|stagei)$", re.IGNORECASE)
 
@@ -70,13 +72,16 @@ def read_captions(source: Path) -> dict[str, Description]:
             return _read_index(source / INDEX, texts)
         keys = [path.relative_to(source).with_suffix("").as_posix() for path in texts]
         return {key: _read_text(path, key) for key, path in zip(keys, texts)}
-    rows = list(csv.DictReader(io.StringIO(_read(source), newline="")))
+    try:
+        rows = list(csv.DictReader(io.StringIO(_read(source), newline="")))
+    except csv.Error as error:
+        raise MotionDataError(f"{source}: no readable table ({error}); save it as CSV again") from error
     missing = [name for name in _COLUMNS if rows and name not in rows[0]]
     if missing or not rows:
         raise MotionDataError(f"{source}: lacks {', '.join(missing) or 'rows'}; its columns are file, label, captions")
     found = {}
     for number, row in enumerate(rows, start=2):
-        file, label = (row["file"] or "").strip().replace("\\", "/"), (row["label"] or "").strip()
+        file, label = (row["file"] or "").strip().replace("\\", "/"), (row["label"] or "").strip().lstrip(_FORMULA)
         if not file:
             raise MotionDataError(f"{source}: line {number}: no file; name a motion file of the folder")
         label = label or label_from_name(file)
@@ -135,6 +140,6 @@ def _number(text: str) -> float:
 
 
 def _clean(captions: Sequence[str]) -> tuple[str, ...]:
-    """Return captions on one line each, without the separator, without empty ones."""
-    bare = (" ".join(caption.replace("|", " ").split()) for caption in captions)
+    """Return captions on one line each, without the separator and what begins a formula, without empty ones."""
+    bare = (" ".join(caption.replace("|", " ").split()).lstrip(_FORMULA) for caption in captions)
     return tuple(caption for caption in bare if caption)

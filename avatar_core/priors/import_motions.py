@@ -36,6 +36,7 @@ from avatar_core.priors.import_captions import Description, describe, read_capti
 from avatar_core.priors.motion_data import FPS, MotionDataError
 from avatar_core.priors.retarget_source import retarget
 from avatar_core.storage.paths import atomic_file, write_atomic
+from avatar_core.tables import plain_cell
 
 log = logging.getLogger(__name__)
 
@@ -147,9 +148,9 @@ def _stem(name: str) -> str:
 
 
 def _printable(name: str) -> str:
-    """Replace what a table cannot hold: bytes that are not UTF-8, and line breaks."""
+    """Replace what a table cannot hold: bytes that are not UTF-8, line breaks, and formulas."""
     text = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return plain_cell("".join(letter if letter.isprintable() else "?" for letter in text))
 
 
 def _write(
@@ -196,7 +197,9 @@ def _write(
 
 def _csv(rows: list[tuple]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(
+        [plain_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows
+    )
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 

@@ -7,6 +7,7 @@ translations are the pelvis in metres, Y up, ground at y = 0. Clips run at 30 fr
 import csv
 import json
 import math
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from avatar_core.errors import AvatarError
 from avatar_core.seeds import numpy_generator
+from avatar_core.storage.npz import UNREADABLE, ArrayRefused, array_names, read_numbers, read_texts
 
 JOINTS = 22
 FPS = 30
@@ -26,6 +28,9 @@ MEASURES = "measures.json"
 """File beside trained weights with what was measured, and with the terms of their motion."""
 AUTHORED = "authored/"
 """What the source file of a clip begins with that was written as key poses (see authored.py)."""
+
+MAX_BYTES = 1 << 31
+"""Size of the largest array that is read, unpacked."""
 
 _ARRAYS = ("poses", "trans", "clip_start", "clip_len", "clip_id", "rest_joints", "fps")
 _COLUMNS = ("clip_id", "source_file", "label", "captions")
@@ -115,14 +120,18 @@ def _read_arrays(path: Path) -> dict[str, NDArray]:
     if not path.is_file():
         raise MotionDataError(f"{path}: no such file; give a folder that holds clips.npz and clips.csv")
     try:
-        with np.load(path, allow_pickle=False) as data:
-            missing = [name for name in _ARRAYS if name not in data.files]
+        with zipfile.ZipFile(path) as archive:
+            missing = [name for name in _ARRAYS if name not in array_names(archive)]
             if missing:
                 raise MotionDataError(
                     f"{path}: lacks the arrays {', '.join(missing)}; write them as documented"
                 )
-            return {name: data[name] for name in _ARRAYS}
-    except (ValueError, OSError, EOFError) as error:
+            return {
+                name: (read_texts if name == "clip_id" else read_numbers)(archive, name, MAX_BYTES) for name in _ARRAYS
+            }
+    except ArrayRefused as error:
+        raise MotionDataError(f"{path}: {error}") from error
+    except UNREADABLE as error:
         raise MotionDataError(
             f"{path}: not a readable .npz file of plain arrays ({error}); copy it again or rewrite it without pickles"
         ) from error
@@ -139,38 +148,50 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
                 raise MotionDataError(
                     f"{path}: lacks the columns {', '.join(missing)}; add them as documented"
                 )
-            return list(reader)
+            rows = list(reader)
+            short = next((number for number, row in enumerate(rows, 2) if None in map(row.get, _COLUMNS)), None)
+            if short is not None:
+                raise MotionDataError(f"{path}: row {short} has fewer fields than the header; complete it")
+            return rows
     except UnicodeDecodeError as error:
         raise MotionDataError(f"{path}: not UTF-8 text ({error}); save it as UTF-8 CSV") from error
+    except csv.Error as error:
+        raise MotionDataError(f"{path}: no readable table ({error}); save it as UTF-8 CSV") from error
 
 
 def _check_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
     poses, trans, start, length = (arrays[k] for k in ("poses", "trans", "clip_start", "clip_len"))
-    frames = len(poses)
+    frames = len(poses) if poses.ndim else 0
     expected = {
         "poses": (frames, JOINTS, 3),
         "trans": (frames, 3),
         "rest_joints": (JOINTS, 3),
-        "clip_len": start.shape,
-        "clip_id": start.shape,
+        "clip_start": (start.size,),
+        "clip_len": (start.size,),
+        "clip_id": (start.size,),
+        "fps": (),
     }
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise MotionDataError(
                 f"{path}: {name} has shape {arrays[name].shape}, not {shape}; retarget to 22 joints"
             )
+    if start.dtype.kind not in "iu" or length.dtype.kind not in "iu":
+        raise MotionDataError(f"{path}: clip_start or clip_len are no whole numbers; save them as integers")
     if float(arrays["fps"]) != FPS:
         raise MotionDataError(
             f"{path}: {float(arrays['fps']):g} frames a second; resample the clips to {FPS}"
         )
     if len(start) == 0:
         raise MotionDataError(f"{path}: holds no clips; add at least one")
-    if start.min() < 0 or length.min() < 1 or (start + length).max() > frames:
+    if start.min() < 0 or length.min() < 1 or max(int(s) + int(n) for s, n in zip(start, length)) > frames:
         raise MotionDataError(
             f"{path}: a clip reaches outside the {frames} frames; repair clip_start and clip_len"
         )
-    for s, n, name in zip(start, length, arrays["clip_id"]):
-        if not (np.isfinite(poses[s : s + n]).all() and np.isfinite(trans[s : s + n]).all()):
+    finite = np.isfinite(poses).all(axis=(1, 2)) & np.isfinite(trans).all(axis=1)
+    bad = np.concatenate([[0], np.cumsum(~finite)])
+    for s, n, name in zip(start.tolist(), length.tolist(), arrays["clip_id"]):
+        if bad[s + n] > bad[s]:
             raise MotionDataError(
                 f"{path}: clip {name} holds values that are not finite; repair or drop that clip"
             )

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from avatar_core.documents import read_json
 from avatar_core.errors import WeightsError
 from avatar_core.priors.foot_contacts import find_contacts
 from avatar_core.priors.kinematics import face_forward, forward_kinematics
@@ -207,7 +208,7 @@ class MotionCodebook:
         path = folder / "codebook.safetensors"
         try:
             latents = load_file(path)["latents"].float()
-            words = json.loads((folder / "codebook.json").read_text(encoding="utf-8"))
+            words = read_json((folder / "codebook.json").read_text(encoding="utf-8"))
             clips = [words["clips"][index] for index in words["clip"]]
             labels = tuple(clip["label"] for clip in clips)
             captions = tuple(tuple(clip["captions"]) for clip in clips)

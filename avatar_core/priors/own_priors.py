@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from avatar_core.documents import read_json
 from avatar_core.errors import WeightsError
 from avatar_core.licences.terms import AUTHORS_SAY
 from avatar_core.priors.motion_data import MEASURES
@@ -99,7 +99,7 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file() or path.stat().st_size > FILE_BYTES:
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

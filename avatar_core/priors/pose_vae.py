@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from avatar_core.bodies.rotations import matrix_to_6d, sixd_to_matrix
+from avatar_core.documents import read_json
 from avatar_core.errors import WeightsError
 from avatar_core.priors.pose_prior import PoseModel
 from avatar_core.priors.weights import file_digest, read_config, weights_folder
@@ -132,7 +133,7 @@ class PoseCodebook:
         path = folder / "codebook.safetensors"
         try:
             tensors = {name: value.float() for name, value in load_file(path).items()}
-            words = json.loads((folder / "codebook.json").read_text(encoding="utf-8"))
+            words = read_json((folder / "codebook.json").read_text(encoding="utf-8"))
             clips = words["clips"]
             labels = tuple(clips[index]["label"] for index in words["clip"])
             captions = tuple(tuple(clips[index]["captions"]) for index in words["clip"])

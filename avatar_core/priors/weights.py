@@ -1,11 +1,11 @@
 """Where the priors' weights lie, and how their files are checked."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import avatar_core
+from avatar_core.documents import read_json
 from avatar_core.errors import WeightsError
 
 
@@ -27,7 +27,7 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"{path}: no readable configuration ({error}); give a folder of {kind} weights"

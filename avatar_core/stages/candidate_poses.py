@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avatar_core.bodies.rotations import matrix_to_axis_angle
+from avatar_core.documents import read_json
 from avatar_core.errors import ArtifactError
 from avatar_core.perception.prompts import motion_prompt, split_actions
 from avatar_core.priors.choices import (
@@ -140,7 +141,7 @@ class CandidatePoses:
         """Read what `save` wrote; raises ArtifactError when it is missing or damaged."""
         try:
             tensors = load_file(folder / "poses.safetensors")
-            facts = json.loads((folder / "poses.json").read_text(encoding="utf-8"))
+            facts = read_json((folder / "poses.json").read_text(encoding="utf-8"))
             return cls(
                 poses=tensors["poses"],
                 scores=tensors["scores"],

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from avatar_core.documents import read_json
 from avatar_core.errors import ArtifactError
 from avatar_core.perception.prompts import shape_prompt
 from avatar_core.priors.choices import (
@@ -92,7 +93,7 @@ class CoarseShape:
         """Read what `save` wrote; raises ArtifactError when it is missing or damaged."""
         try:
             betas = load_file(folder / "shape.safetensors")["betas"]
-            facts = json.loads((folder / "shape.json").read_text(encoding="utf-8"))
+            facts = read_json((folder / "shape.json").read_text(encoding="utf-8"))
             return cls(
                 betas=betas,
                 score=float(facts["score"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avatar_core.bodies import EMBEDDED
+from avatar_core.documents import read_json
 from avatar_core.errors import ArtifactError
 from avatar_core.export import view_features
 from avatar_core.export.glb import RestPose, build_glb, json_extras
@@ -112,7 +112,7 @@ class ExportResult:
         """Read what `save` wrote; raises ArtifactError when a file is missing or the report does not validate."""
         try:
             files = {name: (folder / name).read_bytes() for name in FILES}
-            return cls(files, Report.model_validate(json.loads(files["report.json"])))
+            return cls(files, Report.model_validate(read_json(files["report.json"])))
         except (OSError, ValueError, ValidationError) as error:
             raise ArtifactError(f"{folder} holds no exported avatar ({error}); run export again") from error
 

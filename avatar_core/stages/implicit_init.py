@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avatar_core.bodies.base import BodyModel
+from avatar_core.documents import read_json
 from avatar_core.errors import ArtifactError, BodyError
 from avatar_core.fields import AvatarField, BodySurface, FieldConfig, outer_faces
 from avatar_core.seeds import torch_generator
@@ -77,7 +78,7 @@ class ImplicitAvatar:
         """Read what `save` wrote; raises ArtifactError when it is missing or damaged."""
         try:
             tensors = load_file(folder / "implicit.safetensors")
-            facts = json.loads((folder / "implicit.json").read_text(encoding="utf-8"))
+            facts = read_json((folder / "implicit.json").read_text(encoding="utf-8"))
             lower, upper = tensors["bounds"]
             state = {name.removeprefix("field."): value for name, value in tensors.items() if name.startswith("field.")}
             return cls(tensors["betas"], state, (lower, upper), facts["mean_error"], facts["surface_error"])

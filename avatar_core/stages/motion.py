@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avatar_core.bodies.rotations import matrix_to_axis_angle
+from avatar_core.documents import read_json
 from avatar_core.errors import ArtifactError, Interrupted
 from avatar_core.perception.prompts import split_actions
 from avatar_core.priors.choices import (
@@ -88,7 +89,7 @@ class Motion:
         """Read what `save` wrote; raises ArtifactError when it is missing or damaged."""
         try:
             tensors = load_file(folder / "motion.safetensors")
-            facts = json.loads((folder / "motion.json").read_text(encoding="utf-8"))
+            facts = read_json((folder / "motion.json").read_text(encoding="utf-8"))
             facts |= {"starts": tuple(facts["starts"]), "brought": read_facts(facts)}
             poses, translation, standing = (tensors[name] for name in ("poses", "translation", "standing"))
             return cls(poses=poses, translation=translation, standing=standing, **facts)

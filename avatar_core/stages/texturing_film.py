@@ -18,6 +18,7 @@ from avatar_core.export.studio import framing_distance
 from avatar_core.fields import AvatarField
 from avatar_core.fields.field_renderer import render_field
 from avatar_core.fields.shell import Shell, ShellRays
+from avatar_core.pictures import open_png
 from avatar_core.rendering.cameras import orbit_cameras
 from avatar_core.rendering.lights import studio_lights
 
@@ -76,8 +77,7 @@ class Film:
     @classmethod
     def from_png(cls, content: bytes, labels: Sequence[str]) -> Film:
         """Cut what `png` gave into its pictures; raises ArtifactError where they are not as many as the labels."""
-        with Image.open(io.BytesIO(content)) as picture:
-            strip = np.array(picture.convert("RGB"))
+        strip = np.array(open_png(content))
         if not labels or strip.shape[1] % len(labels):
             raise ArtifactError(f"a strip of {strip.shape[1]} pixels is no film of {len(labels)} pictures")
         cut = torch.from_numpy(strip).unflatten(1, (len(labels), -1))

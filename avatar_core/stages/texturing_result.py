@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avatar_core.bodies.base import BodyModel
+from avatar_core.documents import read_json
 from avatar_core.errors import ArtifactError
 from avatar_core.export.surface import SmoothSurface
 from avatar_core.fields import AvatarField
@@ -79,7 +80,7 @@ class TexturedAvatar:
         """Read what `save` wrote; raises ArtifactError when it is missing or damaged."""
         try:
             tensors = load_file(folder / "textured.safetensors")
-            facts = json.loads((folder / "textured.json").read_text(encoding="utf-8"))
+            facts = read_json((folder / "textured.json").read_text(encoding="utf-8"))
             betas: torch.Tensor = tensors.pop("betas")
             state = {name.removeprefix("field."): value for name, value in tensors.items()}
             facts["regions"] = tuple(facts["regions"])

@@ -253,6 +253,8 @@ def open_location(url: str | os.PathLike[str], backoff: BackOff | None = None) -
     text = os.fspath(url)
     if not text:
         raise ConfigError("The library location is empty: give a folder or an fsspec URL such as s3://bucket/library.")
+    if "\0" in text:
+        raise ConfigError(f"{text!r} is neither a folder nor a usable fsspec URL: it holds a null character.")
     try:
         if "://" in text or "::" in text:
             fs, root = fsspec.core.url_to_fs(text)
@@ -260,7 +262,7 @@ def open_location(url: str | os.PathLike[str], backoff: BackOff | None = None) -
             fs, root = LocalFileSystem(), Path(text).expanduser().absolute().as_posix()
     except ImportError as error:
         raise ConfigError(f"{text} needs a package that is not installed: {error}") from error
-    except (ValueError, OSError) as error:
+    except Exception as error:  # each file system checks its part of a URL in its own way
         raise ConfigError(f"{text} is neither a folder nor a usable fsspec URL: {error}") from error
     return Location(url=text, fs=fs, root=str(root), backoff=backoff or BackOff())
 

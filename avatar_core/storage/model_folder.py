@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from avatar_core.documents import read_json
 from avatar_core.errors import ConfigError, WeightsError
 from avatar_core.storage.paths import remove_entry, remove_stale, write_atomic
 
@@ -61,7 +62,7 @@ def read_record(name: str, make: Callable[..., Known], missing: str) -> Known:
     """
     path = models_root() / f"{name}.json"
     try:
-        record = make(**json.loads(path.read_text(encoding="utf-8")))
+        record = make(**read_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(missing) from None
     except (OSError, ValueError, TypeError) as error:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from avatar_core.documents import read_json
 from avatar_core.errors import ArtifactError
 from avatar_core.storage.keys import canonical_json
 
@@ -112,7 +113,7 @@ class Marker:
     def decode(cls, data: bytes) -> "Marker":
         """Return the marker that `encode` wrote; raises ArtifactError if it is torn, altered or not ours."""
         try:
-            content = json.loads(data)
+            content = read_json(data)
             if content["format"] != MARKER_FORMAT:
                 raise ValueError(f"format {content['format']!r} is not {MARKER_FORMAT}")
             files = tuple(

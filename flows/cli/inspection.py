@@ -15,6 +15,7 @@ from rich.text import Text
 from avatar_core.errors import CatalogError
 from avatar_core.manifest import avatar_states, read_history, read_latest, read_states
 from avatar_core.manifest.schema import REVIEW_STAGE
+from avatar_core.reports.avatar_page import read_report
 from avatar_core.storage import Location
 from flows.cli.errors import EXIT_FAILED, friendly
 from flows.cli.estimate import clock
@@ -177,7 +178,7 @@ def _avatar_report(location: Location, library: str, avatar_id: str, latest: lis
         "files": {name: sizes[name] for name in FILES if name in sizes},
         "stages": {stage: {name: by_stage[stage][name] for name in fields} for stage in STAGES if stage in by_stage},
         "records": read_history(library, avatar_id).num_rows,
-        "report": json.loads(location.read(report_path)) if "report.json" in sizes else None,
+        "report": read_report(location.read(report_path)) if "report.json" in sizes else None,
     }
 
 

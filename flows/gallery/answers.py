@@ -130,7 +130,10 @@ async def _form(request: Request) -> dict[str, str]:
 
 def _own_address(address: str) -> str:
     """Return an address as a path of this gallery, never of another site."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "/"
     path = "/" + parts.path.lstrip("/\\")
     return path + (f"?{parts.query}" if parts.query else "")
 

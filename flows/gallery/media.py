@@ -9,7 +9,7 @@ from pathlib import Path
 from avatar_core.errors import CatalogError
 from avatar_core.storage import Location, cache_root
 from avatar_core.storage.cache import FetchCache
-from flows.delivery import FILES, delivered_uri
+from flows.delivery import FILES, delivered_uri, is_folder_name
 
 TYPES: Mapping[str, str] = {
     ".glb": "model/gltf-binary",
@@ -92,11 +92,6 @@ class Media:
 
 def _relative(avatar_id: str, name: str) -> str:
     return f"{delivered_uri(avatar_id)}/{name}"
-
-
-def is_folder_name(avatar_id: str) -> bool:
-    """Tell whether an id can be the name of one folder; a manifest may hold anything."""
-    return avatar_id not in ("", ".", "..") and not set(avatar_id) & set("/\\\0")
 
 
 def content_type(name: str) -> str:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from avatar_core.errors import AvatarError
 from avatar_core.export.sheet import BORDER, GAP, PAPER
+from avatar_core.pictures import PictureError, open_png
 from avatar_core.storage import Location, cache_root, write_atomic
 
 logger = logging.getLogger(__name__)
@@ -79,9 +80,8 @@ class Thumbnails:
 
 def _thumbnail(preview: bytes, avatar_id: str) -> bytes:
     try:
-        with Image.open(io.BytesIO(preview), formats=["PNG"]) as sheet:
-            picture = front_view(sheet.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        picture = front_view(open_png(preview))
+    except PictureError as error:
         raise ThumbnailError(f"The preview of {avatar_id} is no picture: {error}. Make its export again.") from error
     picture.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
     sink = io.BytesIO()

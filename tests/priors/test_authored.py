@@ -178,7 +178,7 @@ def test_scripts_are_read():
         ("time: 0.5", "ease: fast, time: 0.5", r"key 2: ease is 'fast'; use one of smooth"),
         ("captions: [nodding, saying yes]", "captions: nodding", r"captions are not 2 to 6 phrases"),
         ("head: {nod: -5}", "left_hand: {from: moon}", r"key 1: left_hand lacks at, fingers, palm"),
-        ("nodding:", "? [", "is not YAML"),
+        ("nodding:", "? [", "not valid YAML"),
     ],
 )
 def test_mistakes_in_a_script_are_named_with_their_action_and_key(good, bad, message):

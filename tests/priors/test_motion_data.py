@@ -37,7 +37,7 @@ def test_a_file_that_is_no_archive_is_named(motion_folder):
 
 def test_pickled_arrays_are_refused(make_folder):
     folder = make_folder({"a": 70}, clip_id=np.array([{"evil": 1}], dtype=object))
-    with pytest.raises(MotionDataError, match="without pickles"):
+    with pytest.raises(MotionDataError, match="is a pickle"):
         load_motion_folder(folder)
 
 
