@@ -23,13 +23,14 @@ Every setting of a preset. A preset of your own is a YAML file of differences: `
 extends: draft
 texturing:
   steps: 200
-  losses: {{ clay: 1.0 }}
+  losses: { clay: 1.0 }
 ```
 
     avatars run people.csv --library library --preset mine.yaml
 
-Settings that do not exist and values out of bounds are refused with the file, the key and the remedy. The defaults below
-are those of `draft`. What a stage reads here enters its keys: another value computes that stage and those after it again.
+Settings that do not exist and values out of bounds are refused with the file, the key and the remedy. The defaults
+below are those of `draft`. What a stage reads here enters its keys: another value computes that stage and those after it
+again.
 
 Made by `python -m avatar_core.config_page > docs/configuration.md`; change the models, not this page.
 """
@@ -37,7 +38,7 @@ Made by `python -m avatar_core.config_page > docs/configuration.md`; change the 
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([INTRODUCTION.replace("{{", "{").replace("}}", "}"), *_sections(Preset, "")])
+    return "\n".join([INTRODUCTION, *_sections(Preset, "")])
 
 
 def describe(model: type[BaseModel]) -> dict[str, str]:

@@ -105,7 +105,7 @@ def own_losses(losses: Mapping[str, Loss], views: FieldViews, field: AvatarField
         if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
             given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
             raise ConfigError(
-                f"losses: {name}: gave {given}; return one floating-point number as a tensor, as .mean() does"
+                f"losses: {name}: gave {given}; return one floating-point number, as .mean() does"
             )
     return found
 

@@ -5,16 +5,18 @@ exists, and its options have to be in what the module says of itself. They are n
 """
 
 import contextlib
+import functools
 import importlib.util
 import subprocess
 import sys
 
-import click
 import pytest
 import typer.main
 from pages import PAGES, ROOT, commands
 
 from flows.cli.app import app
+
+UsageError = typer.BadParameter.__base__
 
 NOT_CHECKED = {
     "pip": "installs packages; .ci/run runs the README's test line in a fresh environment",
@@ -45,9 +47,9 @@ def test_the_command_line_knows_it(page, words):
 
 
 def test_the_command_line_refuses_what_it_does_not_know():
-    with pytest.raises(click.UsageError):
+    with pytest.raises(UsageError):
         parse(["avatars", "ruin", "people.csv"])
-    with pytest.raises(click.UsageError):
+    with pytest.raises(UsageError):
         parse(["avatars", "run", "people.csv", "--libary", "library"])
 
 
@@ -59,9 +61,15 @@ def test_the_module_exists_and_knows_the_options(page, words):
         assert (ROOT / words[1]).is_file()
     options = {word.split("=")[0] for word in words[2:] if word.startswith("--")} - {"--help"}
     if options:
-        start = words[1:3] if words[1] == "-m" else words[1:2]
-        told = subprocess.run([sys.executable, *start, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
-        assert {option for option in options if option not in told.stdout} == set()
+        told = help_of(*(words[1:3] if words[1] == "-m" else words[1:2]))
+        assert {option for option in options if option not in told} == set()
+
+
+@functools.cache
+def help_of(*program):
+    """Return what a program says of itself."""
+    done = subprocess.run([sys.executable, *program, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+    return done.stdout
 
 
 def parse(words):
@@ -69,7 +77,7 @@ def parse(words):
     command, arguments = typer.main.get_command(app), words[1:]
     context = None
     while True:
-        with contextlib.suppress(click.exceptions.Exit):
+        with contextlib.suppress(typer.Exit):
             context = command.make_context(words[0], list(arguments), parent=context)
         if not hasattr(command, "resolve_command"):
             return
