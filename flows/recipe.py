@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from avatar_core.stages.drawing import UNSEEDED, draws_numbers
 from avatar_core.storage.keys import StageKeys, quoted
 from tasks.digests import stage_weights
 from tasks.execution import stage_module
-from tasks.work import PROMPTS, STAGES, UPSTREAM, Avatar, StageWork, draws_numbers
+from tasks.work import PROMPTS, STAGES, UPSTREAM, Avatar, StageWork
 
 if TYPE_CHECKING:  # loading presets needs torch, reading a run's plan does not
     from avatar_core.config import Preset
 
-UNSEEDED = 0
 MEMORY = 100_000
 """How many keys are remembered, for each of the stages whose inputs repeat from row to row."""
 _READ = {stage: sorted(names) for stage, names in PROMPTS.items()}

@@ -27,16 +27,6 @@ PROMPTS: Mapping[str, tuple[str, ...]] = {
 }
 """Which of a row's texts a stage reads."""
 
-SEEDED = frozenset({"texturing", "motion", "export"})
-"""Stages that draw random numbers whatever their settings."""
-SEARCHES: Mapping[str, str] = {"candidate_poses": "codebook"}
-"""Stages that draw none with this method of theirs, and some with any other."""
-
-
-def draws_numbers(stage: str, config: Mapping[str, Any]) -> bool:
-    """Tell whether the seed decides anything in `stage`; rows that differ only in their seeds share the rest."""
-    return stage in SEEDED or (stage in SEARCHES and config.get("method") != SEARCHES[stage])
-
 
 @dataclass(frozen=True)
 class StageWork:

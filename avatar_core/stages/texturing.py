@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,7 +26,15 @@ from avatar_core.stages.outfit_search import search_outfit
 from avatar_core.stages.texturing_config import Config
 from avatar_core.stages.texturing_film import Film, FilmCamera
 from avatar_core.stages.texturing_ledger import Ledger
-from avatar_core.stages.texturing_losses import guidance, guided_images, neighbours, total_loss
+from avatar_core.stages.texturing_losses import (
+    Loss,
+    check_names,
+    guidance,
+    guided_images,
+    neighbours,
+    own_losses,
+    total_loss,
+)
 from avatar_core.stages.texturing_plateau import has_stalled
 from avatar_core.stages.texturing_recovery import Diverged, Effort, Event, Setback, setback_of
 from avatar_core.stages.texturing_result import TexturedAvatar
@@ -38,7 +47,15 @@ logger = logging.getLogger(__name__)
 __all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "TexturingRun", "run"]
 
 
-def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, context: StageContext) -> TexturedAvatar:
+def run(
+    avatar: ImplicitAvatar,
+    prompt: str,
+    *,
+    config: Config,
+    seed: int,
+    context: StageContext,
+    losses: Mapping[str, Loss] | None = None,
+) -> TexturedAvatar:
     """Optimise `avatar` towards the appearance `prompt`.
 
     First an outfit is searched for (discrete: what is worn and its colours), then field and colours are
@@ -48,9 +65,14 @@ def run(avatar: ImplicitAvatar, prompt: str, *, config: Config, seed: int, conte
     A step that diverges, or for which memory is wanting, takes the run back to its last checkpoint; from there it
     goes on with smaller rates, or smaller steps. The result's `events` tell of it.
 
-    Raises DivergenceError when the loss diverges again and again, MemoryError when the smallest step is too large.
+    `losses` are the caller's own, by name: they are added to ours in every step, and the result's `history` has them
+    under their names. Stage keys cannot name code, so no run of a catalog passes any: results that were made with own
+    losses, and checkpoints of such runs, are the caller's to keep apart.
+
+    Raises DivergenceError when the loss diverges again and again, MemoryError when the smallest step is too large, and
+    ConfigError for a loss of the caller's that is called as one of ours or gives no scalar.
     """
-    work = TexturingRun(avatar, prompt, config, seed, context)
+    work = TexturingRun(avatar, prompt, config, seed, context, losses)
     work.start()
     while not work.finished:
         setback = work.attempt()
@@ -75,8 +97,18 @@ class TexturingRun:
     Its state is field, optimiser, history and film; everything else follows from the inputs, which are those of `run`.
     """
 
-    def __init__(self, avatar: ImplicitAvatar, prompt: str, config: Config, seed: int, context: StageContext) -> None:
+    def __init__(
+        self,
+        avatar: ImplicitAvatar,
+        prompt: str,
+        config: Config,
+        seed: int,
+        context: StageContext,
+        losses: Mapping[str, Loss] | None = None,
+    ) -> None:
         self.config, self.seed, self.context = config, seed, context
+        self.losses = dict(losses or {})
+        check_names(self.losses)
         self.betas, self.prompt = avatar.betas, prompt
         self.shaped = context.body.shape(avatar.betas.to(context.device))
         self.subject = Subject.of(context.body, self.shaped)
@@ -204,6 +236,9 @@ class TexturingRun:
         loss, self._parts = total_loss(
             shown.rendered, disagreement, self.field, self.config.losses, shown.neighbour_change
         )
+        for name, value in own_losses(self.losses, shown.rendered, self.field).items():
+            loss = loss + value
+            self._parts[name] = value.detach()
         self._loss = loss.detach()
         return loss
 

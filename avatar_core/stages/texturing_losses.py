@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from avatar_core.errors import ConfigError
 from avatar_core.fields import AvatarField
 from avatar_core.fields.field_renderer import FieldViews
 from avatar_core.perception.encoder import Encoder
 from avatar_core.transfers import sent
+
+Loss = Callable[[FieldViews, AvatarField], Tensor]
+"""A loss of a caller's own: from the views of a step and the field that they show to a scalar, weighted already."""
 
 
 class LossConfig(BaseModel):
@@ -83,6 +89,25 @@ def total_loss(
     parts |= regularisation(views, field, neighbour_change)
     total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
     return total, {name: value.detach() for name, value in parts.items()}
+
+
+def check_names(losses: Mapping[str, Loss]) -> None:
+    """Raise ConfigError where a loss of the caller's own is called as one of ours."""
+    taken = sorted({*LossConfig.model_fields, "loss", "step"} & losses.keys())
+    if taken:
+        raise ConfigError(f"losses: {', '.join(taken)}: texturing has such numbers itself; give yours another name")
+
+
+def own_losses(losses: Mapping[str, Loss], views: FieldViews, field: AvatarField) -> dict[str, Tensor]:
+    """Return the caller's own losses by name, scalars; raises ConfigError where one is something else."""
+    found = {name: loss(views, field) for name, loss in losses.items()}
+    for name, value in found.items():
+        if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+            given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise ConfigError(
+                f"losses: {name}: gave {given}; return one floating-point number, as .mean() does"
+            )
+    return found
 
 
 def regularisation(views: FieldViews, field: AvatarField, neighbour_change: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,85 @@
+"""Every command of the pages is known to the real command line, or stands in NOT_CHECKED with the reason.
+
+`avatars …` is parsed by the command itself, options and their types included; `python -m …` has to be a module that
+exists, and its options have to be in what the module says of itself. They are not run here: tests/e2e runs what they do.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+import typer.main
+from pages import PAGES, ROOT, commands
+
+from flows.cli.app import app
+
+UsageError = typer.BadParameter.__base__
+
+NOT_CHECKED = {
+    "pip": "installs packages; .ci/run runs the README's test line in a fresh environment",
+    "pytest": "is what runs this; .ci/run",
+    "ruff": "is run by .ci/run",
+    "mypy": "is run by .ci/run",
+    "prefect": "starts servers and workers; tests/e2e/test_fleet.py has them",
+    "docker": "needs a container engine",
+    "kubectl": "needs a cluster",
+    "export": "sets a variable of the shell",
+    "cd": "changes the folder of the shell",
+}
+COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
+
+
+def of(program):
+    chosen = [(page, words) for page, words in COMMANDS if words[0] == program]
+    return pytest.mark.parametrize(("page", "words"), chosen, ids=[f"{p.name}: {' '.join(w)}"[:90] for p, w in chosen])
+
+
+def test_every_command_is_checked_or_has_a_reason_why_not():
+    assert {words[0] for _, words in COMMANDS} <= {"avatars", "python", *NOT_CHECKED}
+
+
+@of("avatars")
+def test_the_command_line_knows_it(page, words):
+    parse(words)
+
+
+def test_the_command_line_refuses_what_it_does_not_know():
+    with pytest.raises(UsageError):
+        parse(["avatars", "ruin", "people.csv"])
+    with pytest.raises(UsageError):
+        parse(["avatars", "run", "people.csv", "--libary", "library"])
+
+
+@of("python")
+def test_the_module_exists_and_knows_the_options(page, words):
+    if words[1] == "-m":
+        assert importlib.util.find_spec(words[2]) is not None
+    else:
+        assert (ROOT / words[1]).is_file()
+    options = {word.split("=")[0] for word in words[2:] if word.startswith("--")} - {"--help"}
+    if options:
+        told = help_of(*(words[1:3] if words[1] == "-m" else words[1:2]))
+        assert {option for option in options if option not in told} == set()
+
+
+@functools.cache
+def help_of(*program):
+    """Return what a program says of itself."""
+    done = subprocess.run([sys.executable, *program, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+    return done.stdout
+
+
+def parse(words):
+    """Parse a command as the real command line does, without carrying it out."""
+    command, arguments = typer.main.get_command(app), words[1:]
+    context = None
+    while True:
+        with contextlib.suppress(typer.Exit):
+            context = command.make_context(words[0], list(arguments), parent=context)
+        if not hasattr(command, "resolve_command"):
+            return
+        rest = [*context._protected_args, *context.args] if hasattr(context, "_protected_args") else context.args
+        _, command, arguments = command.resolve_command(context, rest)
