@@ -29,8 +29,8 @@ texturing:
     avatars run people.csv --library library --preset mine.yaml
 
 Settings that do not exist and values out of bounds are refused with the file, the key and the remedy. The defaults
-below are those of `draft`. What a stage reads here enters its keys: another value computes that stage and those after it
-again.
+below are those of `draft`. What a stage reads here enters its keys: another value computes that stage and
+those after it again.
 
 Made by `python -m avatar_core.config_page > docs/configuration.md`; change the models, not this page.
 """

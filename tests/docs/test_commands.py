@@ -1,7 +1,8 @@
 """Every command of the pages is known to the real command line, or stands in NOT_CHECKED with the reason.
 
 `avatars …` is parsed by the command itself, options and their types included; `python -m …` has to be a module that
-exists, and its options have to be in what the module says of itself. They are not run here: tests/e2e runs what they do.
+exists, and its options have to be in what the module says of itself. They are not run here: tests/e2e runs
+what they do.
 """
 
 import contextlib

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -9,7 +10,9 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-PROGRAMS = frozenset({"avatars", "python", "pip", "pytest", "prefect", "docker", "kubectl", "export", "cd", "ruff", "mypy"})
+PROGRAMS = frozenset(
+    {"avatars", "python", "pip", "pytest", "prefect", "docker", "kubectl", "export", "cd", "ruff", "mypy"}
+)
 """What a line of a code block begins with where it is a command."""
 
 
@@ -28,7 +31,7 @@ def links(page: Path) -> list[str]:
 def anchors(page: Path) -> set[str]:
     """Return the names of a page's headings, as GitHub makes them."""
     found = tokens(page)
-    titles = [inline.content for one, inline in zip(found, found[1:]) if one.type == "heading_open"]
+    titles = [inline.content for one, inline in pairwise(found) if one.type == "heading_open"]
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
