@@ -1,8 +1,8 @@
 """Every command of the pages is known to the real command line, or stands in NOT_CHECKED with the reason.
 
 `avatars …` is parsed by the command itself, options and their types included; `python -m …` has to be a module that
-exists, and its options have to be in what the module says of itself. They are not run here: tests/e2e runs
-what they do.
+exists, and its options have to be in what the module says of itself. DONE_BY names what carries
+them out.
 """
 
 import contextlib
@@ -30,6 +30,20 @@ NOT_CHECKED = {
     "export": "sets a variable of the shell",
     "cd": "changes the folder of the shell",
 }
+DONE_BY = {
+    "README.md": "e2e/test_end_to_end.py",  # other prompts, `tiny`; the fleet's lines: e2e/test_fleet.py
+    "configuration.md": "e2e/test_recipes.py",  # the same with another preset
+    "fleet.md": "e2e/test_fleet.py",  # process workers; nothing runs docker or kubectl, for want of an engine
+    "paper.md": "e2e/test_paper.py",  # its networks in small; the encoder named there has to be fetched
+    "priors.md": "e2e/test_brought_priors.py",  # files with the published layout; the downloads need a registration
+    "recipes.md": "e2e/test_recipes.py",  # these very lines
+    "reports.md": "flows/test_library_report.py",  # licences: flows/test_library_licences.py
+    "security.md": "hostile/test_fuzz.py",  # itself, with fewer inputs
+    "smpl.md": "e2e/test_smpl.py",  # a synthetic model; the downloads need a registration
+    "speed.md": "benchmarks/test_texturing.py",  # and test_manifest, test_gallery beside it, e2e/test_kills.py
+    "training.md": "priors/test_own_priors.py",  # encoders: training/test_bodyclip_training.py
+}
+"""The tests that carry out, in small, what a page's commands do, by page."""
 COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
 
 
@@ -40,6 +54,11 @@ def of(program):
 
 def test_every_command_is_checked_or_has_a_reason_why_not():
     assert {words[0] for _, words in COMMANDS} <= {"avatars", "python", *NOT_CHECKED}
+
+
+def test_every_page_with_commands_has_tests_that_carry_them_out():
+    assert {page.name for page, _ in COMMANDS} == set(DONE_BY)
+    assert [name for name in DONE_BY.values() if not (ROOT / "tests" / name).is_file()] == []
 
 
 @of("avatars")
