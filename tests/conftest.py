@@ -1,10 +1,15 @@
 """What tests of several packages share."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: processes that each take all cores for themselves wait for one another.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
 
 
 @pytest.fixture(scope="session")
