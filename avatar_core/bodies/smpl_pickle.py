@@ -32,7 +32,7 @@ MAX_NESTED = 4
 _NUMBER = re.compile(r"[fiu][1248]|b1")
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
-    MemoryError, RecursionError, AssertionError, NotImplementedError, struct.error,
+    MemoryError, RuntimeError, AssertionError, struct.error,
 )  # fmt: skip
 """What a damaged pickle raises somewhere."""
 

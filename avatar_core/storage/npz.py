@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNREADABLE = (
-    zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError, IndexError,
+    zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError,
     OverflowError, struct.error, zlib.error, lzma.LZMAError,
 )  # fmt: skip
-"""What `zipfile` raises for archives that are damaged, encrypted (RuntimeError) or compressed in a way it does not know
-(NotImplementedError)."""
+"""What `zipfile` raises for archives that are damaged, or encrypted or compressed in a way it does not know
+(RuntimeError)."""
 _DAMAGE = (*UNREADABLE, SyntaxError, TypeError, AttributeError, TokenError)
 """What reading the header or the data of a damaged array raises."""
 _SUFFIX = ".npy"
