@@ -39,10 +39,7 @@ _SCALARS: list[Any] = [
     np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.float32)), type(np.dtype(np.int64)),
 ]  # fmt: skip
 """What torch may make besides tensors: single numbers of NumPy, which trainers keep beside the weights."""
-_RESAVE = (
-    "If you trust the file, write its tensors alone into another: "
-    "torch.save({'state_dict': torch.load(FILE, weights_only=False)['state_dict']}, 'weights.pth')"
-)
+_RESAVE = "Get a file of its tensors alone, as torch.save(model.state_dict(), FILE) writes"
 
 
 def read_checkpoint(file: ModelFile) -> Any:

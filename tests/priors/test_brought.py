@@ -163,8 +163,8 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_nothing_ran(tmp_path, n
     assert not (tmp_path / "touched").exists()
 
 
-def test_a_whole_module_is_refused_with_the_way_to_save_its_tensors(tmp_path):
-    with pytest.raises(WeightsError, match=r"asks for .*VPoser.*write its tensors alone"):
+def test_a_whole_module_is_refused_with_what_would_be_taken(tmp_path):
+    with pytest.raises(WeightsError, match=r"asks for .*VPoser.*file of its tensors alone"):
         add_priors(saved(tmp_path, VPoser()))
 
 
