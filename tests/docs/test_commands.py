@@ -80,10 +80,8 @@ def test_the_module_exists_and_knows_the_options(page, words):
         assert importlib.util.find_spec(words[2]) is not None
     else:
         assert (ROOT / words[1]).is_file()
-    options = {word.split("=")[0] for word in words[2:] if word.startswith("--")} - {"--help"}
-    if options:
-        told = helps()[words[2] if words[1] == "-m" else words[1]]
-        assert {option for option in options if option not in told} == set()
+    told = helps()[program(words)]
+    assert {option for option in options(words) if option not in told} == set()
 
 
 ASK = """
@@ -102,9 +100,19 @@ print(json.dumps(told))
 @functools.cache
 def helps():
     """Return what the pages' programs say of themselves, by module or path; one process asks them all."""
-    names = sorted({words[2] if words[1] == "-m" else words[1] for _, words in COMMANDS if words[0] == "python"})
-    done = subprocess.run([sys.executable, "-c", ASK, *names], capture_output=True, text=True, cwd=ROOT, check=True)
+    names = sorted({program(words) for _, words in COMMANDS if words[0] == "python"})
+    done = subprocess.run([sys.executable, "-c", ASK, *names], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def program(words):
+    """Return the module or path that a `python` command runs."""
+    return words[2] if words[1] == "-m" else words[1]
+
+
+def options(words):
+    return {word.split("=")[0] for word in words[2:] if word.startswith("--")} - {"--help"}
 
 
 def parse(words):

@@ -7,7 +7,7 @@ writes one of each into FOLDER, for trying out what is documented.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -164,5 +164,8 @@ def write_avatarclip(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    write_vposer(Path(sys.argv[1]))
-    write_avatarclip(Path(sys.argv[1]) / "data")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="gets the files")
+    chosen = parser.parse_args().folder
+    write_vposer(chosen)
+    write_avatarclip(chosen / "data")

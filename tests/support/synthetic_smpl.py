@@ -7,6 +7,7 @@ writes one model of each kind into FOLDER, as .npz, for trying out what is docum
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import pickle
 import sys
@@ -152,6 +153,9 @@ def pickled(kind: str = "smpl", protocol: int = 2, **changes: Any) -> bytes:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="gets a folder for each kind")
+    chosen = parser.parse_args().folder
     for each in KINDS:
         for gender in ("neutral", "female"):
-            print(write_npz(Path(sys.argv[1]) / each / f"{each.upper()}_{gender.upper()}.npz", each))
+            print(write_npz(chosen / each / f"{each.upper()}_{gender.upper()}.npz", each))
