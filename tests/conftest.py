@@ -12,6 +12,12 @@ _PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print a failure as it happens: a run that is cut off has told what it saw."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.outcome.upper()} {report.when} of {report.nodeid}\n{report.longreprtext}", flush=True)
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Prefect's API on a temporary database, with cached results in a temporary folder."""
@@ -28,10 +34,19 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two finished avatars, ada and bob, in a library's layout; read only: copy what a test changes."""
+    """Two finished avatars, ada and bob, in a library's layout; read only: copy what a test changes.
+
+    Processes that share the tests share the library: the first to ask makes it, the others wait.
+    """
+    from filelock import FileLock
     from tiny_avatars import make_library
 
-    return make_library(tmp_path_factory.mktemp("tiny") / "library")
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-library"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            make_library(base / "tiny-library-begun").rename(shared)
+    return shared
 
 
 @pytest.fixture(scope="session")

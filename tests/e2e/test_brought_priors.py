@@ -16,8 +16,12 @@ def test_an_avatar_moves_by_brought_priors_and_its_files_say_under_which_terms(
         added = avatars("models", "add", download)
         assert added.returncode == 0, added.stderr
     preset = tmp_path / "reference.yaml"
-    settings = "candidate_poses: {prior: avatarclip}\nmotion: {prior: avatarclip, search: false}\n"
-    preset.write_text(f"extends: tiny\n{settings}")
+    preset.write_text(
+        "extends: tiny\n"
+        "texturing: {outfit_search: false}\n"
+        "candidate_poses: {prior: avatarclip}\n"
+        "motion: {prior: avatarclip, search: false}\n"
+    )
     texts = ("--shape", "a tall man", "--appearance", "a man in blue", "--motion", "walking", "--id", "tom")
     place = ("--library", tmp_path / "library", "--device", "cpu")
     made = avatars("make", *texts, *place, "--preset", preset)
