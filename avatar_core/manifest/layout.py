@@ -19,6 +19,7 @@ SNAPSHOT, STATES = "snapshot", "states"
 TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
 _PART = re.compile(r"part-.+-[0-9a-f]{32}\.parquet")
+_NUMBERED_PART = re.compile(r"part-.+-(\d{8,})-([0-9a-f]{32})\.parquet")
 _COMPACTED = re.compile(rf"({SNAPSHOT}|{STATES})-(\d{{8}}T\d{{6}}\.\d{{6}}Z)-\d{{5}}-[0-9a-f]{{32}}\.parquet")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 _ROWS_PER_GROUP = 16_384
@@ -30,9 +31,15 @@ def open_manifest(library_url: str | os.PathLike[str]) -> Location:
     return open_location(library_url).child(MANIFEST_FOLDER)
 
 
-def part_name(run_id: str) -> str:
-    """Return a unique name for a part of the run."""
-    return f"part-{_UNSAFE.sub('_', run_id)[:60]}-{uuid.uuid4().hex}.parquet"
+def part_name(run_id: str, writer: str, number: int) -> str:
+    """Return the name of a part of the run: that of a writer (a UUID's 32 hexadecimal digits) with this number."""
+    return f"part-{_UNSAFE.sub('_', run_id)[:60]}-{number:08d}-{writer}.parquet"
+
+
+def part_order(name: str) -> tuple[str, int] | None:
+    """Return the writer of a part and its number among that writer's; None for other files and older programs'."""
+    match = _NUMBERED_PART.fullmatch(name)
+    return (match[2], int(match[1])) if match else None
 
 
 def is_part(name: str) -> bool:

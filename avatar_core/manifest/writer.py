@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -51,6 +52,7 @@ class ManifestWriter:
         self._unwritten: deque[tuple[str, pa.Table]] = deque()
         self._oldest = 0.0
         self._sequence = 0
+        self._id, self._parts = uuid.uuid4().hex, 0
         self._last_time = 0
 
     def append(self, records: ManifestRecord | Iterable[ManifestRecord]) -> None:
@@ -91,7 +93,7 @@ class ManifestWriter:
                 pa.array(values[field.name], field.type) if field.name in values else pa.nulls(count, field.type)
                 for field in SCHEMA
             ]
-            self._unwritten.append((part_name(self.run_id), pa.table(arrays, schema=SCHEMA)))
+            self._unwritten.append((self._next_name(), pa.table(arrays, schema=SCHEMA)))
             self._last_time, self._sequence = first + count, self._sequence + count
             self._write_unwritten()
 
@@ -116,8 +118,12 @@ class ManifestWriter:
         """Make a part of the single records that are held, whose content is final from now on."""
         if self._rows:
             table = pa.Table.from_pylist(self._rows, schema=SCHEMA)
-            self._unwritten.append((part_name(self.run_id), table))
+            self._unwritten.append((self._next_name(), table))
             self._rows = []
+
+    def _next_name(self) -> str:
+        self._parts += 1
+        return part_name(self.run_id, self._id, self._parts)
 
     def _write_unwritten(self) -> str | None:
         name = None

@@ -3,6 +3,7 @@
 import errno
 import resource
 import time
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -95,6 +96,33 @@ def test_a_reader_that_sees_a_record_sees_the_writer_s_earlier_ones(tmp_path, re
 
     monkeypatch.setattr(listing, "_dated", read_while_a_writer_writes)
     seen = read_latest(library)["avatar_id"].to_pylist()
+    assert sorted(seen) == {1: ["a", "b", "c"], 2: ["a"]}[reading]
+    assert ids(library) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("reading", [1, 2])
+def test_an_object_store_s_pages_show_no_record_without_the_writer_s_earlier_ones(record, monkeypatch, ids, reading):
+    """It answers a thousand names at a time: a part may come to an earlier page, and then the next to a later one."""
+    library = f"memory://{uuid.uuid4().hex}"
+    writer = ManifestWriter(library, "run")
+    writer.append(record("a"))
+    writer.flush()
+    listed, calls = Location.files, []
+
+    def list_while_the_writer_writes(folder):
+        calls.append(folder)
+        found = listed(folder)
+        if len(calls) == reading:
+            writer.append(record("b"))
+            hidden = writer.flush()
+            writer.append(record("c"))
+            writer.flush()
+            found = {name: size for name, size in listed(folder).items() if name != hidden}
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Location, "files", list_while_the_writer_writes)
+        seen = read_latest(library)["avatar_id"].to_pylist()
     assert sorted(seen) == {1: ["a", "b", "c"], 2: ["a"]}[reading]
     assert ids(library) == ["a", "b", "c"]
 

@@ -70,7 +70,8 @@ def write_part(library, rows, number):
         {"run_id": f"run-{number % 3}", "sequence": 100 * number + index, "schema_version": SCHEMA_VERSION, **row}
         for index, row in enumerate(rows)
     ]
-    write_table(open_manifest(library), part_name("run"), pa.Table.from_pylist(whole, schema=SCHEMA))
+    name = part_name("run", uuid.uuid4().hex, 1)
+    write_table(open_manifest(library), name, pa.Table.from_pylist(whole, schema=SCHEMA))
 
 
 def sorted_rows(table):

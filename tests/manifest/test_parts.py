@@ -1,6 +1,7 @@
 """Records go in as immutable parts and come back as the latest of each avatar and stage."""
 
 import threading
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -199,7 +200,7 @@ def test_parts_of_an_older_schema_are_read_with_nulls(library, record, write, fo
     )
     buffer = pa.BufferOutputStream()
     pq.write_table(old, buffer)
-    open_manifest(library).write(part_name("a"), buffer.getvalue().to_pybytes())
+    open_manifest(library).write(part_name("a", uuid.uuid4().hex, 1), buffer.getvalue().to_pybytes())
     write(library, record("new", score=2.0))
     table = read_latest(library)
     assert table.schema == SCHEMA

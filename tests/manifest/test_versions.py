@@ -1,6 +1,7 @@
 """Manifests of earlier versions are read and taken over; those of later ones are refused."""
 
 import json
+import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from avatar_core.manifest import (
     read_states,
     roll_up,
 )
-from avatar_core.manifest.layout import open_manifest, part_name
+from avatar_core.manifest.layout import open_manifest
 
 _TEXT, _INTEGER, _REAL = pa.string(), pa.int64(), pa.float64()
 SCHEMA_1 = pa.schema(
@@ -34,6 +35,11 @@ SCHEMA_1 = pa.schema(
 OLD_SNAPSHOT = f"snapshot-20260102T030405.000006Z-00000-{'0' * 32}.parquet"
 
 
+def old_part_name() -> str:
+    """Return a part's name as programs gave it that did not number the parts of a writer."""
+    return f"part-old-{uuid.uuid4().hex}.parquet"
+
+
 def write_old(library, name, *rows):
     whole = [
         {"status": "done", "run_id": "old", "recorded_at": 10 * index, "sequence": index, "schema_version": 1, **row}
@@ -47,10 +53,10 @@ def write_old(library, name, *rows):
 @pytest.fixture
 def old_library(library):
     """A library as version 1 left it: a snapshot, a part that it replaces, a later part, and the pointer."""
-    covered = part_name("old")
+    covered = old_part_name()
     write_old(library, covered, {"avatar_id": "a", "stage": "motion", "key": "k", "seconds": 1.0})
     write_old(library, OLD_SNAPSHOT, {"avatar_id": "a", "stage": "motion", "key": "k", "seconds": 2.0})
-    write_old(library, part_name("old"), {"avatar_id": "b", "stage": "motion", "key": "k", "status": "failed"})
+    write_old(library, old_part_name(), {"avatar_id": "b", "stage": "motion", "key": "k", "status": "failed"})
     pointer = {"format": 1, "snapshots": [OLD_SNAPSHOT], "covered": {covered: "20260102T030405.000006Z"}}
     open_manifest(library).write("_CURRENT.json", json.dumps(pointer).encode())
     return library
