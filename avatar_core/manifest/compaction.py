@@ -109,7 +109,7 @@ def compact_all(
 
 def _merge(view: View, rows_per_file: int) -> tuple[int, int]:
     """Publish slices that include the loose files; return their records and the number of files merged."""
-    written: list[str] = []
+    written: list[str] = []  # what is deleted again if it comes to nothing; see `publish`
     try:
         slices = tuple(_merged_slices(view, rows_per_file, written))
         replaced = {*view.loose, *view.current.names} - Current(slices).names

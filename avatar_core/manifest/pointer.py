@@ -9,7 +9,7 @@ of the loser are then read as if it had not run; that nothing was deleted on its
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -101,15 +101,27 @@ def read_current(folder: Location) -> Current:
         ) from error
 
 
-def publish(folder: Location, previous: Current, current: Current, new_files: Collection[str]) -> bool:
+def publish(folder: Location, previous: Current, current: Current, new_files: list[str]) -> bool:
     """Let `current` take the place of `previous`; return whether it did.
 
     It does not if another compaction was quicker, or took one of `new_files` for left behind. Raises OSError.
+
+    A write may fail, or be interrupted, although it took effect: an answer is lost, a signal comes. So `new_files` is
+    emptied before the pointer is written: from then on they may be what the manifest consists of, and nobody may
+    delete them for not being needed. It is filled again where the old pointer is seen to be in force still; an object
+    store may carry out a write after it was given up, so there it never is.
     """
     with exclusive(folder):
         if read_content(folder) != previous.content or not folder.files().keys() >= set(new_files):
             return False
-        folder.write(CURRENT_NAME, _dump(current))
+        content, names = _dump(current), list(new_files)
+        new_files.clear()
+        try:
+            folder.write(CURRENT_NAME, content)
+        except OSError:
+            if folder.is_local and read_content(folder) == previous.content:
+                new_files.extend(names)
+            raise
     return True
 
 

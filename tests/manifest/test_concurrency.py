@@ -14,6 +14,7 @@ from avatar_core.manifest import files as manifest_files
 from avatar_core.manifest import view as manifest_view
 from avatar_core.manifest import writer as manifest_writer
 from avatar_core.manifest.layout import SNAPSHOT, compacted_name, open_manifest
+from avatar_core.manifest.pointer import CURRENT_NAME
 from avatar_core.storage.location import Location
 
 
@@ -146,6 +147,41 @@ def test_a_compaction_that_was_overtaken_changes_nothing(library, record, write,
     assert compact(library, grace_seconds=0).records == 0
     assert ids(library) == ["a", "b"]
     assert sum(name.startswith("snapshot-") for name in files(library)) == 1
+
+
+@pytest.mark.parametrize("error", [OSError("the answer was lost"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_a_compaction_that_fails_after_it_published_deletes_nothing_that_counts(
+    library, record, write, monkeypatch, ids, error
+):
+    write(library, record("a"))
+    write_file = Location.write
+
+    def write_and_fail(folder, name, data):
+        write_file(folder, name, data)
+        if name == CURRENT_NAME:
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Location, "write", write_and_fail)
+        with pytest.raises((ManifestError, KeyboardInterrupt)):
+            compact(library)
+    assert compact(library, grace_seconds=0).deleted_files == 1
+    assert ids(library) == ["a"]
+
+
+def test_a_compaction_that_cannot_publish_on_a_disk_leaves_nothing_behind(tmp_path, record, write, monkeypatch, files):
+    library = str(tmp_path)
+    write(library, record("a"))
+    before = files(library)
+
+    def fail(folder, name, data):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Location, "write", fail)
+        with pytest.raises(ManifestError, match="nothing is lost"):
+            compact(library)
+    assert [name for name in files(library) if not name.startswith("_")] == before
 
 
 def test_a_compaction_whose_files_were_cleared_away_publishes_nothing(library, record, write, meanwhile, ids, files):
