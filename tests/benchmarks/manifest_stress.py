@@ -37,6 +37,8 @@ EXAMPLES = """examples:
 """
 
 SKEW = timedelta(hours=1)
+PATIENCE = 600.0
+"""Seconds without a compaction, or without a reading, after which writers take it that there will be none."""
 HEAD = "head"
 """Suffix of the one avatar of each writer whose record every flush replaces."""
 
@@ -74,10 +76,10 @@ class Progress:
             self._done[kind] += 1
             self._changed.notify_all()
 
-    def wait(self, least: int) -> None:
-        """Wait until there were so many of either, or all is over."""
+    def wait(self, least: int) -> bool:
+        """Wait until there were so many of either, or all is over; False if neither comes."""
         with self._changed:
-            self._changed.wait_for(lambda: min(self._done) >= least or self.over.is_set())
+            return self._changed.wait_for(lambda: min(self._done) >= least or self.over.is_set(), PATIENCE)
 
     def end(self) -> None:
         """Let everybody come to an end."""
@@ -131,6 +133,7 @@ def run(trial: Trial, writers: int, compactors: int, readers: int) -> dict[str, 
         "seconds": round(seconds, 1),
         "records": read_latest(trial.library, columns=["avatar_id"]).num_rows,
         "counts": dict(sum((Counter(report["counts"]) for report in reports), Counter())),
+        "last errors": [report["last error"] for report in reports if report.get("last error")],
     }
 
 
@@ -181,7 +184,8 @@ def _write(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
     writer = ManifestWriter(trial.library, f"run-{number % 2}")
     failures = 0
     for flush in range(trial.flushes):
-        progress.wait(flush * trial.rounds // trial.flushes)
+        if not progress.wait(flush * trial.rounds // trial.flushes):
+            return {"problems": [f"nothing was compacted, or nothing read, in {PATIENCE:.0f} s"], "counts": {}}
         for row in range(trial.rows):
             writer.append(ManifestRecord(_avatar(number, flush * trial.rows + row), "motion", "done", key=f"{flush}"))
         writer.append(ManifestRecord(f"w{number}-{HEAD}", "motion", "done", key="k", line=flush + 1))
@@ -201,22 +205,25 @@ def _compact(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
     if number == 1 and not trial.library.startswith(PROTOCOL):
         compaction.datetime = _FastClock
     counts: Counter[str] = Counter()
+    last_error = ""
     while not progress.over.is_set():
         try:
             done = compact(trial.library, grace_seconds=trial.grace_seconds, maximum_parts=200, rows_per_file=5000)
-        except ManifestError:
+        except ManifestError as error:
             counts["failed compactions"] += 1
+            last_error = str(error)
             continue
         counts["compactions that published" if done.merged_files else "compactions that did not"] += 1
         counts["deleted files"] += done.deleted_files
         progress.count(0)  # also if it had nothing to do: one that failed in the end may have published before
-    return {"problems": [], "counts": counts | {"injected errors": FlakyFileSystem.errors}}
+    return {"problems": [], "counts": counts | {"injected errors": FlakyFileSystem.errors}, "last error": last_error}
 
 
 def _read(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
     _inject(trial, 2000 + number)
     counts: Counter[str] = Counter()
     problems: list[str] = []
+    last_error = ""
     while not progress.over.is_set():
         flushed = list(progress.written)
         try:
@@ -225,9 +232,11 @@ def _read(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
             progress.count(1)
         except ManifestError as error:
             counts["failed readings"] += 1
+            last_error = str(error)
             if "injected" not in str(error) and not trial.error_rate:
                 problems.append(str(error))
-    return {"problems": problems, "counts": counts | {"injected errors": FlakyFileSystem.errors}}
+    counts["injected errors"] = FlakyFileSystem.errors
+    return {"problems": problems, "counts": counts, "last error": last_error}
 
 
 def _inject(trial: Trial, number: int) -> None:
