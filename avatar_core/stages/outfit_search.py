@@ -38,6 +38,7 @@ from avatar_core.stages.texturing_views import Subject
 from avatar_core.stages.wearable_words import named_in
 from avatar_core.stages.wearables import INDEX, WEARABLES, Coverage, Wearable
 from avatar_core.stages.worn_volumes import worn_volumes
+from avatar_core.transfers import sent
 
 REQUIRED = ("skin", "bottom")
 """Slots that are never empty."""
@@ -177,7 +178,9 @@ class _Search:
     def __init__(self, body, shaped, subject, prompt, targets, encoder, config, generator, progress) -> None:
         self.coverage = Coverage(body)
         size = config.size or encoder.image_size
-        self.views = OutfitViews(shaped.vertices, body.faces, self.coverage, subject, size, generator)
+        self.views = OutfitViews(
+            shaped.vertices, body.faces, self.coverage, subject, size, generator, targets.device
+        )
         self.targets = targets[self.views.prompt]
         self.encoder, self.config, self.generator, self.progress = encoder, config, generator, progress
         self.every_view = list(range(len(self.views.prompt)))
@@ -329,7 +332,7 @@ class _Search:
         layers = outfit.put(slot, worn[0]).layers()
         varied = [WEARABLES[index].name for index, _ in layers].index(worn[0].wearable)
         base, slope = self.views.paint_linear(layers, varied, views)
-        colors = torch.tensor([one.rgb for one in worn])[:, None, :, None, None]
+        colors = sent(torch.tensor([one.rgb for one in worn]), base.device)[:, None, :, None, None]
         return self._cosines(base[None] + slope[None] * colors, views)
 
     def _scores(self, outfits: list[Outfit], views: list[int]) -> Tensor:
@@ -340,11 +343,7 @@ class _Search:
     def _cosines(self, images: Tensor, views: list[int]) -> Tensor:
         """Mean cosine (C,) of candidates' images (C, B, 3, H, W) of some views."""
         self.evaluations += images.shape[0] * images.shape[1]
-        features = torch.cat(
-            [
-                self.encoder.encode_images(batch.to(self.targets.device))
-                for batch in images.flatten(0, 1).split(self.config.batch)
-            ]
-        )
+        batches = images.flatten(0, 1).split(self.config.batch)
+        features = torch.cat([self.encoder.encode_images(batch) for batch in batches])
         cosines = (features.view(len(images), len(views), -1) * self.targets[views]).sum(-1)
         return cosines.mean(1).cpu()

@@ -14,17 +14,21 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from avatar_core.config import Preset
+from avatar_core.stages import texturing
+from avatar_core.stages.outfit_search import DressedRegions, search_outfit
 from avatar_core.stages.texturing import Config, TexturingRun
 
 from . import whole_avatar
 from .figures import Figure
 from .part_timer import PartTimer, Probe
-from .step_counts import Counts, count_step
+from .step_counts import Counter, Counts, count_step
 from .steps import middle_steps
 from .workbench import Say, Workbench
 
@@ -72,7 +76,7 @@ waits of an avatar's step."""
 TOGETHER = (1, 4, 8, 16)
 """Avatars of a batch that are projected."""
 SEARCH_SHARE = 4
-"""The search for an outfit is measured with so many times fewer starts, and grown again."""
+"""The search for an outfit is counted with so many times fewer starts, and grown again."""
 
 
 def measure(preset: Preset, bench: Workbench, say: Say) -> list[Figure]:
@@ -170,17 +174,28 @@ def _search(bench: Workbench, config: Config) -> tuple[float, list[Figure]]:
     run = TexturingRun(
         bench.avatar, bench.prompt, config.model_copy(update={"search": smaller}), bench.seed, bench.context
     )
-    timer, flops = PartTimer(bench.clock), FlopCounterMode(display=False)
-    probe = Probe(type(bench.context.encoder), "encode_images", "CLIP forward")
-    with timer.probing(probe), timer.span("rest"), flops:
+    flops, torchs, scored = FlopCounterMode(display=False), Counter(), []
+
+    def counted(*arguments: Any) -> DressedRegions:
+        """Count what the search does, and not the scores and pictures of the film around it."""
+        encoding = Probe(type(run.context.encoder), "encode_images", seen=lambda *told: scored.append(told))
+        with PartTimer(bench.clock).probing(encoding), flops, torchs:
+            return search_outfit(*arguments)
+
+    with patch.object(texturing, "search_outfit", counted):
         run.begin()
-    rest = SEARCH_SHARE * sum(seconds for (part, _), seconds in timer.seconds.items() if part == "rest")
-    clip = SEARCH_SHARE * flops.get_total_flops() / FP32.value
-    note = f"with a {SEARCH_SHARE}th of the starts, grown linearly"
-    return clip + rest, [
-        Figure(NAME, "measured: the search without its images' encoding", rest, "s", note=note),
-        Figure(NAME, "projected part: the search's images", clip, "s", note=f"in float32, {note}"),
-    ]
+    rows = (
+        ("matrix products, in float32", flops.get_total_flops() / 1e9, "GFLOP", flops.get_total_flops() / FP32.value),
+        ("bytes streamed", torchs.streamed / 1e6, "MB", torchs.streamed / STREAM.value),
+        ("launches", torchs.kernels, "launches", torchs.kernels * LAUNCH),
+        ("batches scored, waited for", len(scored), "batches", len(scored) * WAIT),
+    )
+    note = f"of one with a {SEARCH_SHARE}th of the starts, grown linearly"
+    figures = [Figure(NAME, f"counted in the search: {name}", SEARCH_SHARE * value, unit, note=note)
+               for name, value, unit, _ in rows]  # fmt: skip
+    figures += [Figure(NAME, f"projected part of the search: {name}", SEARCH_SHARE * seconds, "s", note=note)
+                for name, _, _, seconds in rows]  # fmt: skip
+    return SEARCH_SHARE * sum(seconds for *_, seconds in rows), figures
 
 
 def _other_stages(preset: Preset, bench: Workbench) -> list[Figure]:

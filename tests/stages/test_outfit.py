@@ -214,6 +214,37 @@ def test_views_show_the_outfit_in_place(views):
     assert 38 < int(rows.amax()) < 45
 
 
+def test_some_views_are_those_of_all(views):
+    layers = PLAIN.layers()
+    assert torch.equal(views.paint(layers, [4, 0]), views.paint(layers)[[4, 0]])
+
+
+def test_a_pixel_mixes_its_rays_with_what_is_behind_them(views):
+    chosen = views._choice([0])
+    one_by_one = chosen.backdrop.clone().view(-1, 4)
+    rows = torch.stack(chosen.of_pixel, dim=1)
+    values = torch.rand(len(chosen.light), 4, generator=torch.Generator().manual_seed(0))
+    for pixel, rays in zip(chosen.pixels.tolist(), rows.tolist()):
+        for ray in rays:
+            if ray < len(values):
+                one_by_one[pixel] += values[ray]
+    seen = torch.cat([row[row < len(values)] for row in rows])
+    assert sorted(seen.tolist()) == list(range(len(values))), "every ray is in one pixel"
+    added = chosen.add(values).permute(0, 2, 3, 1).reshape(-1, 4)
+    torch.testing.assert_close(added, one_by_one, atol=1e-6, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_views_are_painted_alike_on_a_gpu(body, coverage, views):
+    shaped = body.shape(body.neutral_shape)
+    subject, generator = Subject.of(body, shaped), torch_generator(1, "views")
+    there = OutfitViews(shaped.vertices, body.faces, coverage, subject, 48, generator, "cuda")
+    painted = there.paint(PLAIN.layers())
+    assert painted.is_cuda
+    torch.testing.assert_close(painted.cpu(), views.paint(PLAIN.layers()), atol=1e-5, rtol=0)
+
+
 def test_views_are_compared_with_their_prompts(views):
     assert [PROMPT_KINDS[index] for index in views.prompt.tolist()] == [kind for kind, _, _ in PLAN]
 
