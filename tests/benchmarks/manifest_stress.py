@@ -70,6 +70,12 @@ class Progress:
         self._changed = context.Condition()
         self._done = context.Array("l", 2)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether writers are still at work, and the command that started all of them."""
+        parent = multiprocessing.parent_process()
+        return not self.over.is_set() and (parent is None or parent.is_alive())
+
     def count(self, kind: int) -> None:
         """Tell of a compaction (0) or a reading (1) that did not fail."""
         with self._changed:
@@ -206,7 +212,7 @@ def _compact(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
         compaction.datetime = _FastClock
     counts: Counter[str] = Counter()
     last_error = ""
-    while not progress.over.is_set():
+    while progress.goes_on:
         try:
             done = compact(trial.library, grace_seconds=trial.grace_seconds, maximum_parts=200, rows_per_file=5000)
         except ManifestError as error:
@@ -224,7 +230,7 @@ def _read(trial: Trial, progress: Progress, number: int) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     problems: list[str] = []
     last_error = ""
-    while not progress.over.is_set():
+    while progress.goes_on:
         flushed = list(progress.written)
         try:
             problems += check(trial.library, flushed, trial.rows)
