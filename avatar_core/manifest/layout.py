@@ -19,7 +19,7 @@ SNAPSHOT, STATES = "snapshot", "states"
 TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
 _PART = re.compile(r"part-.+-[0-9a-f]{32}\.parquet")
-_NUMBERED_PART = re.compile(r"part-.+-(\d{8,})-([0-9a-f]{32})\.parquet")
+_NUMBERED_PART = re.compile(r"part-.+-([0-9a-f]{32})-(\d{8,})-[0-9a-f]{32}\.parquet")
 _COMPACTED = re.compile(rf"({SNAPSHOT}|{STATES})-(\d{{8}}T\d{{6}}\.\d{{6}}Z)-\d{{5}}-[0-9a-f]{{32}}\.parquet")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 _ROWS_PER_GROUP = 16_384
@@ -32,14 +32,17 @@ def open_manifest(library_url: str | os.PathLike[str]) -> Location:
 
 
 def part_name(run_id: str, writer: str, number: int) -> str:
-    """Return the name of a part of the run: that of a writer (a UUID's 32 hexadecimal digits) with this number."""
-    return f"part-{_UNSAFE.sub('_', run_id)[:60]}-{number:08d}-{writer}.parquet"
+    """Return a unique name for a part of the run, by a writer (32 hexadecimal digits) who gave it this number.
+
+    Unique by itself too: a process that was forked has its parent's writer and goes on with the same numbers.
+    """
+    return f"part-{_UNSAFE.sub('_', run_id)[:60]}-{writer}-{number:08d}-{uuid.uuid4().hex}.parquet"
 
 
 def part_order(name: str) -> tuple[str, int] | None:
     """Return the writer of a part and its number among that writer's; None for other files and older programs'."""
     match = _NUMBERED_PART.fullmatch(name)
-    return (match[2], int(match[1])) if match else None
+    return (match[1], int(match[2])) if match else None
 
 
 def is_part(name: str) -> bool:
