@@ -11,6 +11,7 @@ texture and optimisation of the motion would run on the GPU too; they are given 
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def measure(preset: Preset, bench: Workbench, say: Say) -> list[Figure]:
         counted.append(_count(bench, config, edge))
         figures += _counts(counted[-1][0], f"{edge} px")
     say(total - 2, total, "search for an outfit")
-    search, searched = _search(bench, config)
+    search, searched = search_seconds(bench, config)
     say(total - 1, total, "the other stages")
     others = _other_stages(preset, bench)
     figures += [*searched, *others]
@@ -165,7 +166,7 @@ def _counts(counts: Counts, setting: str) -> list[Figure]:
     return [*figures, drawn]
 
 
-def _search(bench: Workbench, config: Config) -> tuple[float, list[Figure]]:
+def search_seconds(bench: Workbench, config: Config) -> tuple[float, list[Figure]]:
     """Seconds that the search for an outfit is projected to take, and where they come from."""
     if not config.outfit_search:
         return 0.0, []
@@ -174,21 +175,22 @@ def _search(bench: Workbench, config: Config) -> tuple[float, list[Figure]]:
     run = TexturingRun(
         bench.avatar, bench.prompt, config.model_copy(update={"search": smaller}), bench.seed, bench.context
     )
-    flops, torchs, scored = FlopCounterMode(display=False), Counter(), []
+    flops, torchs, batches = FlopCounterMode(display=False), Counter(), itertools.count()
 
     def counted(*arguments: Any) -> DressedRegions:
         """Count what the search does, and not the scores and pictures of the film around it."""
-        encoding = Probe(type(run.context.encoder), "encode_images", seen=lambda *told: scored.append(told))
+        encoding = Probe(type(run.context.encoder), "encode_images", seen=lambda *told: next(batches))
         with PartTimer(bench.clock).probing(encoding), flops, torchs:
             return search_outfit(*arguments)
 
     with patch.object(texturing, "search_outfit", counted):
         run.begin()
+    scored = next(batches)
     rows = (
         ("matrix products, in float32", flops.get_total_flops() / 1e9, "GFLOP", flops.get_total_flops() / FP32.value),
         ("bytes streamed", torchs.streamed / 1e6, "MB", torchs.streamed / STREAM.value),
         ("launches", torchs.kernels, "launches", torchs.kernels * LAUNCH),
-        ("batches scored, waited for", len(scored), "batches", len(scored) * WAIT),
+        ("batches scored, waited for", scored, "batches", scored * WAIT),
     )
     note = f"of one with a {SEARCH_SHARE}th of the starts, grown linearly"
     figures = [Figure(NAME, f"counted in the search: {name}", SEARCH_SHARE * value, unit, note=note)

@@ -18,7 +18,20 @@ from .comparison import SAMPLES
 from .figures import Figure, rows
 from .machine import clock_of
 from .naive_step import NaiveStep
-from .projection import BF16, FP32, GATHER, LAUNCH, QUERIES, STREAM, WAIT, WAITS, device_seconds, step_seconds
+from .projection import (
+    BF16,
+    FP32,
+    GATHER,
+    LAUNCH,
+    QUERIES,
+    SEARCH_SHARE,
+    STREAM,
+    WAIT,
+    WAITS,
+    device_seconds,
+    search_seconds,
+    step_seconds,
+)
 from .scaling import AXES
 from .scores import steps_to
 from .step_counts import Counts, count_step
@@ -149,6 +162,21 @@ def test_a_projection_adds_up_device_launches_and_waits() -> None:
     assert device_seconds(one) == pytest.approx(device)
     assert step_seconds(one, two, 1) == pytest.approx(device + 1000 * LAUNCH + 0.002 + WAITS * WAIT)
     assert step_seconds(one, two, 4) == pytest.approx(device + 700 * LAUNCH + 0.002 + WAITS * WAIT)
+
+
+def test_a_search_is_projected_from_what_it_asks_of_a_device(bench: Workbench) -> None:
+    small = {"size": 16, "starts": SEARCH_SHARE, "kept_starts": 1, "passes": 1, "finalists": 1}
+    config = load_preset("tiny").texturing
+    config = config.model_copy(update={"outfit_search": True, "search": config.search.model_copy(update=small)})
+    seconds, figures = search_seconds(bench, config)
+    by_name = {one.name: one.value for one in figures}
+    parts = [value for name, value in by_name.items() if name.startswith("projected part of the search")]
+    assert seconds == pytest.approx(sum(parts))
+    assert min(parts) > 0
+    batches = by_name["counted in the search: batches scored, waited for"]
+    assert batches >= 20 * SEARCH_SHARE, "every slot is tried"
+    assert by_name["counted in the search: launches"] > 10 * batches
+    assert search_seconds(bench, config.model_copy(update={"outfit_search": False})) == (0.0, [])
 
 
 def test_rays_in_chunks_give_the_gradients_of_all_at_once(bench: Workbench) -> None:
