@@ -11,7 +11,6 @@ from avatar_core.fields.neus import Composite, composite
 from avatar_core.fields.shell import Shell, ShellRays, stratified_depths
 from avatar_core.rendering.cameras import Cameras
 from avatar_core.rendering.lights import Lights, shade
-from avatar_core.transfers import sent
 
 VISIBLE = 0.02
 """Rays less opaque than this show the background alone and cost neither a normal nor an albedo."""
@@ -33,8 +32,10 @@ class FieldViews:
     """The R rays that were sampled."""
     rendered: Composite
     """Weights, opacity and depth of the R rays by NeuS alone (views show rays that hit the body as opaque)."""
-    visible: Tensor
-    """(N,) int64 rays that show the surface."""
+    shaded: Tensor
+    """(N,) int64 rays whose surface was asked for: those that show it, or all (see `rendering`)."""
+    shown: Tensor
+    """(N,) float32 1 where such a ray shows the surface, 0 where it shows the background alone."""
     points: Tensor
     """(N, 3) where those rays meet the surface, metres."""
     gradient: Tensor
@@ -61,6 +62,7 @@ def render_field(
     clay: bool = True,
     generator: torch.Generator | None = None,
     rays: ShellRays | None = None,
+    sparse: bool = True,
 ) -> FieldViews:
     """Render a field; differentiable in its learned parameters and the sharpness. See `rendering`."""
     return field.answer(
@@ -75,6 +77,7 @@ def render_field(
             clay=clay,
             generator=generator,
             rays=rays,
+            sparse=sparse,
         )
     )
 
@@ -91,6 +94,7 @@ def rendering(
     clay: bool,
     generator: torch.Generator | None = None,
     rays: ShellRays | None = None,
+    sparse: bool = True,
 ) -> Inquiry[FieldViews]:
     """Render a field, asking for what it has learned: of the distance at the samples, then of all on the surface.
 
@@ -106,16 +110,14 @@ def rendering(
         sharpness: NeuS's s, per metre.
         intervals: samples a ray.
         clay: whether to render the texture-less views too.
-        generator: moves rays inside their pixels and samples inside their strata; None renders evenly.
-        rays: `rays` of an earlier render of the same cameras in the same shell, to be seen again; what is learned
-            does not move them.
+        generator: moves samples inside their strata, on the field's device; None samples evenly.
+        rays: what `shell` was seen to hold through these cameras, where it is known; what is learned does not move
+            them. Looked for, through the centres of pixels, if None.
+        sparse: whether to leave out rays that turn out to show nothing of the avatar. How many those are has to be
+            known, for which a GPU is waited for.
     """
     if rays is None:
-        jitter = None
-        if generator is not None:
-            jitter = torch.rand(len(cameras), 2, generator=generator, device=generator.device) - 0.5
-            jitter = sent(jitter, cameras.device)
-        rays = shell.rays(cameras, field.dressed_sdf.distance, jitter)
+        rays = shell.rays(cameras, field.dressed_sdf)
     depths = stratified_depths(rays, intervals, generator)
     samples = (rays.origins[:, None] + depths[:, :, None] * rays.directions[:, None]).reshape(-1, 3)
     learned = yield Asked(residual=samples)
@@ -125,22 +127,31 @@ def rendering(
     opacity = torch.where(rays.on_body, 1.0, rendered.opacity)
     slipped = rays.on_body & (rendered.opacity < SLIPPED)
     depth = torch.where(slipped, rays.body_depth, rendered.depth).detach()
-    visible = (opacity.detach() > VISIBLE).nonzero().squeeze(1)
-    points = (rays.origins + depth[:, None] * rays.directions)[visible]
+    shows = opacity.detach() > VISIBLE
+    points = rays.origins + depth[:, None] * rays.directions
+    if sparse:
+        shaded = shows.nonzero().squeeze(1)
+        points, opacity, pixel, view = (one[shaded] for one in (points, opacity, rays.pixel, rays.view))
+        shown = torch.ones_like(opacity)
+    else:
+        shaded = torch.arange(len(rays), device=opacity.device)
+        shown = shows.to(opacity.dtype)
+        opacity, pixel, view = torch.where(shows, opacity, 0.0), rays.pixel, rays.view
     around, closest = field.around(points), field.surface.closest(points)
     learned = yield Asked(residual=torch.cat([around, points]), color=points)
     residual_around, residual = learned.residual.split([len(around), len(points)])
     gradient, laplacian = field.gradient_of(residual, residual_around, points, around, closest)
     albedo = field.albedo(learned.color, points, closest)
     normals = torch.nn.functional.normalize(gradient, dim=1)
-    light = shade(torch.ones_like(albedo), normals, lights, rays.view[visible])
-    paint = _Painter(background, rays.pixel[visible], opacity[visible])
+    light = shade(torch.ones_like(albedo), normals, lights, view)
+    paint = _Painter(background, pixel, opacity)
     return FieldViews(
         image=paint(albedo * light),
         clay=paint(CLAY * light) if clay else None,
         rays=rays,
         rendered=rendered,
-        visible=visible,
+        shaded=shaded,
+        shown=shown,
         points=points,
         gradient=gradient,
         laplacian=laplacian,

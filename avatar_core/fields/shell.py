@@ -1,23 +1,21 @@
 """Where to sample rays: in a thin shell about the body, found by casting rays at its inflated mesh."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
+import warp as wp
 from torch import Tensor
 
 from avatar_core.fields.avatar_field import AvatarField
+from avatar_core.fields.body_sdf import BodySdf
 from avatar_core.fields.body_surface import BodySurface
 from avatar_core.fields.garment_volume import volume_meshes
+from avatar_core.fields.shell_kernels import look
+from avatar_core.fields.warp_runtime import as_array, launch
 from avatar_core.rendering.cameras import Cameras
 from avatar_core.rendering.rasterizer import MeshRays
-from avatar_core.transfers import sent
+from avatar_core.transfers import Awaited
 
-PROBES = 24
-"""Places along a ray where the distance before anything learned is looked up, to find the stretch to sample."""
-
-DEEP = 0.03
-"""Distance below the surface, before anything learned, at which a ray has gone far enough, metres."""
 LONGEST, LONGEST_LOOSE = 0.36, 0.9
 """Longest stretch that is looked at on one ray, metres: over bare bodies, and where a skirt or a hat stands off it."""
 
@@ -47,6 +45,41 @@ class ShellRays:
         return len(self.pixel)
 
 
+@dataclass(frozen=True, eq=False)
+class Glance:
+    """What rays through all pixels of B views found, while it is not yet known how many of them see the avatar."""
+
+    cameras: Cameras
+    """The B views, of P pixels each."""
+    directions: Tensor
+    """(B P, 3) unit."""
+    kept: Tensor
+    """(B P,) bool: the ray can see the avatar."""
+    on_body: Tensor
+    """(B P,) bool."""
+    body_depth: Tensor
+    """(B P,) metres."""
+    near: Tensor
+    """(B P,) metres."""
+    far: Tensor
+    """(B P,) metres."""
+    place: Tensor
+    """(B P,) int64 how many rays up to this one see the avatar."""
+    count: Awaited
+    """How many of all do."""
+
+    def rays(self) -> ShellRays:
+        """Pick out the rays that can see the avatar: waits until their number is known, and for nothing else."""
+        count = int(self.count)
+        pixel = torch.arange(len(self.kept), device=self.kept.device)
+        # Those that are not kept all land in one place more, which is cut off: nothing has to be asked of the device.
+        spare = torch.where(self.kept, self.place - 1, count)
+        pixel = pixel.new_empty(count + 1).scatter_(0, spare, pixel)[:count]
+        view = pixel // (self.cameras.height * self.cameras.width)
+        values = (one[pixel] for one in (self.directions, self.near, self.far, self.on_body, self.body_depth))
+        return ShellRays(pixel, view, self.cameras.eye[view], *values)
+
+
 class Shell:
     """The body's mesh and its outward offset, in bounding volume hierarchies.
 
@@ -72,66 +105,49 @@ class Shell:
         self.inward = inward
         self.reach = reach
         self.longest = longest
-        self._body = MeshRays(surface.vertices, surface.faces)
+        self.body = MeshRays(surface.vertices, surface.faces)
         vertices, faces = surface.vertices + outward * surface.normals, surface.faces
         if volumes is not None and len(volumes):
             around, sides = volume_meshes(volumes, outward)
             faces = torch.cat([faces, sides + len(vertices)])
             vertices = torch.cat([vertices, around])
-        self._wall = MeshRays(vertices, faces)
+        self.wall = MeshRays(vertices, faces)
+
+    def rays(self, cameras: Cameras, grid: BodySdf, jitter: Tensor | None = None) -> ShellRays:
+        """Return the rays of `cameras` that come within `reach` of the surface, or hit the body; see `look`."""
+        return self.look(cameras, grid, jitter).rays()
 
     @torch.no_grad()
-    def rays(self, cameras: Cameras, distance: Callable[[Tensor], Tensor], jitter: Tensor | None = None) -> ShellRays:
-        """Return the rays of `cameras` that come within `reach` of the surface, or hit the body.
+    def look(self, cameras: Cameras, grid: BodySdf, jitter: Tensor | None = None) -> Glance:
+        """Look through all pixels of `cameras`, without waiting for what is found.
 
-        distance: signed distance (N,) in metres at points (N, 3) before anything learned.
+        grid: distances before anything learned, on the shell's device.
         jitter: (B, 2) shift of each view's rays in pixels (right, down), for antialiasing over steps.
         """
-        origins, directions = cameras.rays()
+        _, directions = cameras.rays()
         if jitter is not None:
             directions = _shifted(cameras, directions, jitter)
-        shape = directions.shape[:3]
-        origins, directions = origins.reshape(-1, 3), directions.reshape(-1, 3)
-        wall_face, _, entry = self._wall.cast(origins, directions)
-        body_face, _, body_depth = self._body.cast(origins, directions)
-        hit_body = body_face >= 0
-        # Where offset sheets cross one another the body can come first: then it is the entry.
-        seen = (wall_face >= 0) | hit_body
-        pixel = seen.nonzero().squeeze(1)
-        origins, directions, on_body = origins[pixel], directions[pixel], hit_body[pixel]
-        to_body = body_depth[pixel]
-        near = torch.where(wall_face[pixel] >= 0, entry[pixel], to_body)
-        near = torch.where(on_body, torch.minimum(near, to_body - 1e-3), near)
-        end = torch.where(on_body, to_body + 3.0 * self.inward, near + self.longest)
-        start = torch.maximum(near, torch.where(on_body, to_body - self.longest, near))
-        far = torch.minimum(torch.maximum(end, start + 1e-3), start + self.longest + 3.0 * self.inward)
-        view = pixel // (shape[1] * shape[2])
-        rays = ShellRays(pixel, view, origins, directions, start, far, on_body, to_body)
-        return self._narrowed(rays, distance)
-
-    def _narrowed(self, rays: ShellRays, distance: Callable[[Tensor], Tensor]) -> ShellRays:
-        """Cut each stretch to where the surface can be; drop rays that pass it by."""
-        step = (rays.far - rays.near) / PROBES
-        probe = torch.arange(PROBES, device=step.device)
-        depths = rays.near[:, None] + (probe + 0.5) * step[:, None]
-        points = rays.origins[:, None] + depths[:, :, None] * rays.directions[:, None]
-        distances = distance(points.reshape(-1, 3)).view(depths.shape)
-        close = distances < self.reach
-        first = _first(close)
-        # What lies deep inside is never seen: under a skirt, rays end long before they reach the legs.
-        last = torch.minimum(PROBES - 1 - _first(close.flip(1)), _first(distances < -DEEP))
-        met = first < PROBES
-        near = torch.where(met, rays.near + (first - 0.5).clamp_min(0.0) * step, rays.near)
-        far = torch.where(met, rays.near + (last + 1.5).clamp_max(PROBES) * step, rays.far)
-        kept = (met | rays.on_body).nonzero().squeeze(1)
-        narrowed = replace(rays, near=near, far=far)
-        return ShellRays(*(getattr(narrowed, field.name)[kept] for field in fields(ShellRays)))
-
-
-def _first(marked: Tensor) -> Tensor:
-    """Return the number (R,) of the first mark in each row of (R, P) bool; P where there is none."""
-    place = marked.view(torch.uint8).argmax(1)
-    return torch.where(marked.gather(1, place[:, None]).squeeze(1), place, marked.shape[1])
+        directions = directions.reshape(-1, 3).contiguous()
+        eyes = cameras.eye.contiguous()
+        kept, on_body = (torch.empty(len(directions), dtype=torch.bool, device=eyes.device) for _ in range(2))
+        body_depth, near, far = (directions.new_empty(len(directions)) for _ in range(3))
+        inputs = [
+            self.wall.mesh_id,
+            self.body.mesh_id,
+            as_array(eyes, wp.vec3),
+            as_array(directions, wp.vec3),
+            cameras.height * cameras.width,
+            as_array(grid.values.contiguous()),
+            wp.vec3(*grid.lower),
+            float(grid.cell),
+            float(self.inward),
+            float(self.reach),
+            float(self.longest),
+            *(as_array(one) for one in (kept, on_body, body_depth, near, far)),
+        ]
+        launch(look, len(directions), inputs, on=directions)
+        place = kept.cumsum(0)
+        return Glance(cameras, directions, kept, on_body, body_depth, near, far, place, Awaited(place[-1]))
 
 
 def shell_of(field: AvatarField) -> Shell:
@@ -157,12 +173,14 @@ def _shifted(cameras: Cameras, directions: Tensor, jitter: Tensor) -> Tensor:
 
 
 def stratified_depths(rays: ShellRays, intervals: int, generator: torch.Generator | None) -> Tensor:
-    """Return (R, intervals + 1) rising depths in metres: even, or each moved at random inside its own stretch."""
+    """Return (R, intervals + 1) rising depths in metres: even, or each moved at random inside its own stretch.
+
+    generator: on the rays' device, where as many numbers are drawn as there are depths.
+    """
     count = intervals + 1
     steps = torch.arange(count, device=rays.near.device, dtype=rays.near.dtype).expand(len(rays), count)
     if generator is None:
         offset = torch.full_like(steps, 0.5)
     else:
-        draws = torch.rand(len(rays), count, generator=generator, device=generator.device)
-        offset = sent(draws, rays.near.device)
+        offset = torch.rand(len(rays), count, generator=generator, device=generator.device)
     return rays.near[:, None] + (steps + offset) / count * (rays.far - rays.near)[:, None]

@@ -100,6 +100,11 @@ class MeshRays:
                 points=wp.from_torch(self._points, dtype=wp.vec3), indices=wp.from_torch(self._indices)
             )
 
+    @property
+    def mesh_id(self) -> int:
+        """What kernels ask the mesh by, as long as this object lives."""
+        return self._mesh.id
+
     def refit(self, vertices: Tensor) -> None:
         """Move the mesh to new vertices (V, 3); far cheaper than a new MeshRays and as exact."""
         if vertices.shape != self._points.shape:
@@ -138,7 +143,7 @@ class MeshRays:
                     _cast_rays,
                     dim=count,
                     inputs=[
-                        self._mesh.id,
+                        self.mesh_id,
                         wp.from_torch(starts, dtype=wp.vec3),
                         wp.from_torch(ways, dtype=wp.vec3),
                         float(max_distance),

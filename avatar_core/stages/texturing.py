@@ -16,7 +16,7 @@ from avatar_core.errors import DivergenceError, Interrupted
 from avatar_core.fields.field_inquiry import Asked, Inquiry
 from avatar_core.fields.field_renderer import FieldViews, render_field, rendering
 from avatar_core.fields.neus import Sharpness
-from avatar_core.fields.shell import shell_of
+from avatar_core.fields.shell import Glance, shell_of
 from avatar_core.perception.precision import for_guidance
 from avatar_core.perception.prompts import appearance_prompts
 from avatar_core.seeds import torch_generator
@@ -38,10 +38,11 @@ from avatar_core.stages.texturing_losses import (
 from avatar_core.stages.texturing_plateau import has_stalled
 from avatar_core.stages.texturing_recovery import Diverged, Effort, Event, Setback, setback_of
 from avatar_core.stages.texturing_result import TexturedAvatar
-from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, draw_views, scoring_views
+from avatar_core.stages.texturing_views import PROMPT_KINDS, Subject, Views, draw_views, scoring_views
+from avatar_core.transfers import sent
 
 NAME = "texturing"
-VERSION = 7
+VERSION = 8
 logger = logging.getLogger(__name__)
 
 __all__ = ["NAME", "VERSION", "Config", "TexturedAvatar", "TexturingRun", "run"]
@@ -79,6 +80,16 @@ def run(
         if setback is not None:
             work.go_back(setback)
     return work.result()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a step looks at, before it looks: nothing of it depends on what earlier steps learn."""
+
+    step: int
+    views: Views
+    glance: Glance
+    noise: torch.Generator  # of the step's further draws, on the field's device
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +137,10 @@ class TexturingRun:
         self.film = Film.empty(config.film)
         self.effort = Effort()
         self.events: list[Event] = []
+        # Whether a step is queued on the device without waiting for it: its rays are looked for while the step before
+        # it is being worked on, and all of them are shaded, as it is not known here which ones show the avatar.
+        self.queued = context.device.type == "cuda"
+        self._next: Drawn | None = None
         self.finished = config.steps == 0
 
     def start(self) -> None:
@@ -164,7 +179,7 @@ class TexturingRun:
 
     def _prepare(self) -> None:
         """Build what depends on the dressed field."""
-        self.shell = shell_of(self.field)
+        self.shell, self._next = shell_of(self.field), None
         rates = self.config.rates
         self.optimizer = torch.optim.Adam(
             [
@@ -213,9 +228,9 @@ class TexturingRun:
 
     def _showing(self) -> Inquiry[Shown]:
         config = self.config
-        generator = torch_generator(self.seed, NAME, "step", str(self.step))
-        count, edge = self.effort.step_size(config.views_per_step, self._edge(self.step))
-        views = draw_views(self.subject, config.views, count, edge, self.step, generator)
+        drawn = self._next if self._next is not None and self._next.step == self.step else self._draw(self.step)
+        rays, views = drawn.glance.rays(), drawn.views
+        self._next = self._draw(self.step + 1) if self.queued and self.step + 1 < config.steps else None
         rendered = yield from rendering(
             self.field,
             self.shell,
@@ -225,11 +240,27 @@ class TexturingRun:
             self.sharpness(),
             intervals=config.intervals,
             clay=config.losses.clay > 0,
-            generator=generator,
+            generator=drawn.noise,
+            rays=rays,
+            sparse=not self.queued,
         )
-        learned = yield Asked(color=neighbours(rendered, config.losses, generator))
+        learned = yield Asked(color=neighbours(rendered, config.losses, drawn.noise))
         images, texts = guided_images(rendered, self.targets[views.prompt], config.losses, self.step)
         return Shown(rendered, images, texts, learned.color)
+
+    def _draw(self, step: int) -> Drawn:
+        """Draw the views of a step and begin to look for their rays; see `Drawn`."""
+        device = self.context.device
+        generator = torch_generator(self.seed, NAME, "step", str(step))
+        count, edge = self.effort.step_size(self.config.views_per_step, self._edge(step))
+        views = draw_views(self.subject, self.config.views, count, edge, step, generator)
+        jitter = torch.rand(count, 2, generator=generator) - 0.5
+        glance = self.shell.look(views.cameras, self.field.dressed_sdf, sent(jitter, device))
+        # Millions of numbers: a GPU draws them itself, from a generator of its own.
+        noise = generator
+        if device.type == "cuda":
+            noise = torch_generator(self.seed, NAME, "noise", str(step), device=device)
+        return Drawn(step, views, glance, noise)
 
     def weigh(self, shown: Shown, disagreement: Tensor) -> Tensor:
         """Go on with a step: return its loss (scalar), given the 1 - cosine (N,) of the images and texts shown."""

@@ -12,7 +12,6 @@ from avatar_core.errors import ConfigError
 from avatar_core.fields import AvatarField
 from avatar_core.fields.field_renderer import FieldViews
 from avatar_core.perception.encoder import Encoder
-from avatar_core.transfers import sent
 
 Loss = Callable[[FieldViews, AvatarField], Tensor]
 """A loss of a caller's own: from the views of a step and the field that they show to a scalar, weighted already."""
@@ -69,9 +68,12 @@ def guided_images(views: FieldViews, targets: Tensor, config: LossConfig, step: 
 
 
 def neighbours(views: FieldViews, config: LossConfig, generator: torch.Generator) -> Tensor:
-    """Return a random point (N, 3) near each of the views' surface points, where the loss compares the colours."""
+    """Return a random point (N, 3) near each of the views' surface points, where the loss compares the colours.
+
+    generator: on the views' device.
+    """
     draws = torch.randn(views.points.shape, generator=generator, device=generator.device)
-    return views.points + config.variation_step * sent(draws, views.points.device)
+    return views.points + config.variation_step * draws
 
 
 def total_loss(
@@ -116,18 +118,15 @@ def regularisation(views: FieldViews, field: AvatarField, neighbour_change: Tens
     on_body = views.rays.on_body
     # Not picked out by a mask: how many they are would have to be known here, and a GPU be waited for.
     missed = torch.where(on_body, 1.0 - views.rendered.opacity, 0.0)
-    return {
-        "eikonal": _mean((views.gradient.norm(dim=1) - 1.0).square()),
-        "laplacian": _mean(views.laplacian.square()),
-        "residual": _mean((views.residual / field.config.outward).square()),
-        "mask": missed.sum() / on_body.sum().clamp_min(1),
-        "variation": _mean((neighbour_change - views.color_change).abs().mean(1)),
-        "change": _mean(views.color_change.square().mean(1)),
-        "palette": field.base.drift(),
-        "saturation": _mean(excess),
+    on_surface = {
+        "eikonal": (views.gradient.norm(dim=1) - 1.0).square(),
+        "laplacian": views.laplacian.square(),
+        "residual": (views.residual / field.config.outward).square(),
+        "variation": (neighbour_change - views.color_change).abs().mean(1),
+        "change": views.color_change.square().mean(1),
+        "saturation": excess,
     }
-
-
-def _mean(values: Tensor) -> Tensor:
-    """The mean, and zero of nothing."""
-    return values.sum() / max(len(values), 1)
+    # The mean of the points that are shown, and zero of none.
+    means = torch.stack(list(on_surface.values())) @ views.shown / views.shown.sum().clamp_min(1.0)
+    parts = dict(zip(on_surface, means.unbind()))
+    return parts | {"mask": missed.sum() / on_body.sum().clamp_min(1), "palette": field.base.drift()}

@@ -182,7 +182,7 @@ def test_a_search_is_projected_from_what_it_asks_of_a_device(bench: Workbench) -
 def test_rays_in_chunks_give_the_gradients_of_all_at_once(bench: Workbench) -> None:
     run = bench.texturing()
     views = draw_views(run.subject, run.config.views, 2, 24, 0, torch_generator(0, "views"))
-    rays = run.shell.rays(views.cameras, run.field.dressed_sdf.distance)
+    rays = run.shell.rays(views.cameras, run.field.dressed_sdf)
     chosen = torch.arange(0, len(rays), max(len(rays) // 9, 1))
     gradients = []
     for chunk in (4, len(rays)):

@@ -23,7 +23,7 @@ def render(field, cameras, **options):
 
 
 def test_rays_that_hit_the_body_are_kept_and_reach_it(ball, ball_field, cameras):
-    rays = shell_of(ball_field).rays(cameras, ball_field.dressed_sdf.distance)
+    rays = shell_of(ball_field).rays(cameras, ball_field.dressed_sdf)
     face, _, depth = MeshRays(ball.vertices, ball.faces).cast(*cameras.rays())
     hits = (face.reshape(-1) >= 0).nonzero().squeeze(1)
     assert torch.equal(rays.pixel[rays.on_body], hits)
@@ -33,7 +33,7 @@ def test_rays_that_hit_the_body_are_kept_and_reach_it(ball, ball_field, cameras)
 
 
 def test_rays_that_pass_far_by_are_dropped(ball_field, cameras):
-    rays = shell_of(ball_field).rays(cameras, ball_field.dressed_sdf.distance)
+    rays = shell_of(ball_field).rays(cameras, ball_field.dressed_sdf)
     along = ((CENTRE - rays.origins) * rays.directions).sum(1, keepdim=True)
     miss = (rays.origins + along * rays.directions - CENTRE).norm(dim=1) - 0.3
     assert float(miss.amax()) < 2 * ball_field.config.outward
@@ -41,7 +41,7 @@ def test_rays_that_pass_far_by_are_dropped(ball_field, cameras):
 
 
 def test_depths_rise_inside_their_stretch(ball_field, cameras):
-    rays = shell_of(ball_field).rays(cameras, ball_field.dressed_sdf.distance)
+    rays = shell_of(ball_field).rays(cameras, ball_field.dressed_sdf)
     for generator in (None, torch_generator(1)):
         depths = stratified_depths(rays, 6, generator)
         assert bool((depths.diff(dim=1) > 0).all())
@@ -59,7 +59,7 @@ def test_an_untouched_field_looks_like_its_mesh(ball, ball_field, cameras):
 
 def test_surface_points_lie_on_the_surface(ball_field, cameras):
     views = render(ball_field, cameras, intervals=12)
-    on_body = views.rays.on_body[views.visible]
+    on_body = views.rays.on_body[views.shaded]
     off = ((views.points - CENTRE).norm(dim=1) - 0.3).abs()[on_body]
     assert float(off.mean()) < 2e-3
 
@@ -108,3 +108,15 @@ def test_rendering_is_reproducible_and_jittered_by_its_generator(learned_field, 
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_shading_all_rays_shows_the_same(learned_field, cameras):
+    """What shows nothing counts for nothing: values and gradients are those of the rays that were picked out."""
+    sparse, whole = (render(learned_field, cameras, sparse=sparse) for sparse in (True, False))
+    assert len(sparse.points) < len(whole.points) == len(whole.rays)
+    assert torch.equal(sparse.shaded, whole.shown.nonzero().squeeze(1))
+    torch.testing.assert_close(sparse.image, whole.image)
+    parameters = list(learned_field.parameters())
+    losses = [(views.image.square().sum() + (views.residual.square() * views.shown).sum()) for views in (sparse, whole)]
+    for one, other in zip(*(torch.autograd.grad(loss, parameters, allow_unused=True) for loss in losses)):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)

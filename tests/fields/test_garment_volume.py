@@ -116,7 +116,7 @@ def test_a_field_wears_it(ball_field):
     assert bool((ball_field.sdf(below_the_ball) < 0).all())
     assert bool((ball_field.sdf_sampled(below_the_ball) < 0).all())
     cameras = orbit_cameras([0.0], [0.0], [2.0], [0.1, 0.2, -0.2], [0.5], 32)
-    rays = shell_of(ball_field).rays(cameras, ball_field.dressed_sdf.distance)
+    rays = shell_of(ball_field).rays(cameras, ball_field.dressed_sdf)
     passes_below = ~rays.on_body & ((rays.origins + 2.0 * rays.directions)[:, 1] < 0.25)
     assert int(passes_below.sum()) > 10
 
