@@ -171,7 +171,7 @@ class AvatarField(nn.Module):
         return self.bounded_residual(self.network.distance(points))
 
     def bounded_residual(self, raw: Tensor) -> Tensor:
-        """Return what the network's raw offset (N,) means as an offset of the distance, metres."""
+        """Return what the network's raw offset means as an offset of the distance, metres."""
         raw = raw * self.config.outward
         limit = torch.where(raw < 0, self.config.outward, self.config.inward)
         return limit * torch.tanh(raw / limit)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 import warp as wp
-from torch import Tensor
+from torch import Tensor, nn
 
 from avatar_core.bodies.base import BodyModel
-from avatar_core.fields.warp_runtime import as_array, launch
+from avatar_core.fields.warp_runtime import Vectors, as_array, launch
 from avatar_core.rendering.rasterizer import MeshRays
 
 WINDING_ACCURACY = 2.0
@@ -99,11 +99,11 @@ class BodySurface:
         distance = points.new_empty(len(points))
         inputs = [
             self._mesh.id,
-            as_array(points, wp.vec3),
+            Vectors(points, wp.vec3),
             float(max_distance),
-            as_array(face),
-            as_array(bary, wp.vec3),
-            as_array(distance),
+            face,
+            Vectors(bary, wp.vec3),
+            distance,
         ]
         launch(_closest, len(points), inputs, on=points)
         return Closest(face, bary, distance)
@@ -115,11 +115,11 @@ class BodySurface:
         inside = points.new_empty(len(points), dtype=torch.bool)
         inputs = [
             self._mesh.id,
-            as_array(points, wp.vec3),
+            Vectors(points, wp.vec3),
             float(max_distance),
             WINDING_ACCURACY,
             WINDING_INSIDE,
-            as_array(inside),
+            inside,
         ]
         launch(_inside, len(points), inputs, on=points)
         return inside
@@ -127,10 +127,7 @@ class BodySurface:
     def interpolate(self, closest: Closest, values: Tensor) -> Tensor:
         """Interpolate per-vertex `values` (V, C) at closest points: (N, C), differentiable in `values`."""
         corners = self.faces[closest.face.clamp_min(0)]
-        total = values[corners[:, 0]] * closest.bary[:, :1]
-        for corner in (1, 2):
-            total = total + values[corners[:, corner]] * closest.bary[:, corner : corner + 1]
-        return total
+        return nn.functional.embedding_bag(corners, values, per_sample_weights=closest.bary, mode="sum")
 
 
 def outer_faces(body: BodyModel) -> Tensor:

@@ -6,7 +6,7 @@ small heads are stacked and applied by batched matrix products.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -37,18 +37,19 @@ class FieldGroup:
         networks = [field.network for field in fields if isinstance(field.network, HashNetwork)]
         self._joined = len(networks) == len(fields)
         if self._joined:
-            self._geometry = _Network([(network.geometry_encoding, network.geometry_head) for network in networks])
-            self._color = _Network([(network.color_encoding, network.color_head) for network in networks])
+            geometry = [(network.geometry_encoding, network.geometry_head) for network in networks]
+            color = [(network.color_encoding, network.color_head) for network in networks]
+            self._geometry = _Network(geometry, fields[0].bounded_residual)
+            self._color = _Network(color, bounded_change)
 
     def learned(self, asked: Sequence[Asked]) -> list[Learned]:
         """Return what each field has learned where it is asked for; see `AvatarField.learned`."""
         if not self._joined:  # large networks fill a GPU by themselves
             return [field.learned(one) for field, one in zip(self._fields, asked)]
         nowhere = self._fields[0].base.logits.new_zeros(0, 3)
-        raw = self._geometry([nowhere if one.residual is None else one.residual for one in asked])
+        residuals = self._geometry([nowhere if one.residual is None else one.residual for one in asked])
         changes = self._color([nowhere if one.color is None else one.color for one in asked])
-        residuals = [self._fields[0].bounded_residual(one.squeeze(1)) for one in raw]
-        return [Learned(residual, bounded_change(change)) for residual, change in zip(residuals, changes)]
+        return [Learned(residual.squeeze(1), change) for residual, change in zip(residuals, changes)]
 
     def answer(self, inquiries: Sequence[Inquiry[Result]]) -> list[Result]:
         """Carry out K computations of one kind, one of each field, side by side; see `AvatarField.answer`."""
@@ -71,9 +72,12 @@ def _grids(layouts: tuple[HashLayout, ...], device: torch.device) -> Grids:
 
 
 class _Network:
-    """K hash encodings and the two-layer heads on them, as one."""
+    """K hash encodings, the two-layer heads on them, and what bounds the heads' outputs, as one."""
 
-    def __init__(self, parts: Sequence[tuple[HashEncoding, nn.Sequential]]) -> None:
+    def __init__(
+        self, parts: Sequence[tuple[HashEncoding, nn.Sequential]], bounded: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._bounded = bounded
         encodings, heads = zip(*parts)
         self._width = encodings[0].width
         self._grids = _grids(tuple(encoding.layout for encoding in encodings), encodings[0].table.device)
@@ -83,13 +87,13 @@ class _Network:
         self._last = _Layers([head[2] for head in heads])
 
     def __call__(self, points: Sequence[Tensor]) -> list[Tensor]:
-        """Return the heads' outputs (N_k, C) at points (N_k, 3) of each part."""
+        """Return the heads' bounded outputs (N_k, C) at points (N_k, 3) of each part."""
         most = max(len(one) for one in points)
         # Filled up to equally many: what is filled in gets no gradient, for which the kernel does nothing.
         filling = points[0].new_zeros(most, 3)
         pieces = [piece for one in points for piece in (one, filling[len(one) :])]
         features = encode(torch.cat(pieces), self._table, self._level_weights, self._grids)
-        outputs = self._last(torch.relu(self._first(features.view(len(points), most, self._width))))
+        outputs = self._bounded(self._last(torch.relu(self._first(features.view(len(points), most, self._width)))))
         return list(outputs.flatten(0, 1).split([len(piece) for piece in pieces])[::2])
 
 

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from avatar_core.fields.hash_kernels import encode_backward_points, encode_backward_table, encode_forward
 from avatar_core.fields.hash_layout import FEATURES, HashConfig, HashLayout, hash_layout
-from avatar_core.fields.warp_runtime import as_array, launch
+from avatar_core.fields.warp_runtime import Vectors, launch
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +62,15 @@ class Grids:
         return [*self._arrays, len(points) // len(self)]
 
     @cached_property
-    def _arrays(self) -> list[wp.array]:
+    def _arrays(self) -> list[Tensor | Vectors]:
         return [
-            as_array(self.cells),
-            as_array(self.dims, wp.vec3i),
-            as_array(self.offsets),
-            as_array(self.sizes),
-            as_array(self.dense),
-            as_array(self.lower, wp.vec3),
-            as_array(self.upper, wp.vec3),
+            self.cells,
+            Vectors(self.dims, wp.vec3i),
+            self.offsets,
+            self.sizes,
+            self.dense,
+            Vectors(self.lower, wp.vec3),
+            Vectors(self.upper, wp.vec3),
         ]
 
 
@@ -138,11 +138,11 @@ class _Encode(torch.autograd.Function):
         ctx.save_for_backward(points, table)
         features = points.new_empty(len(points), grids.levels, FEATURES)
         inputs = [
-            as_array(points, wp.vec3),
-            as_array(table, wp.vec2),
-            as_array(ctx.weights),
+            Vectors(points, wp.vec3),
+            Vectors(table, wp.vec2),
+            ctx.weights,
             *grids.arguments(points),
-            as_array(features, wp.vec2),
+            Vectors(features, wp.vec2),
         ]
         launch(encode_forward, len(points), inputs, on=points)
         return features.view(len(points), grids.levels * FEATURES)
@@ -151,21 +151,21 @@ class _Encode(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_features: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         points, table = ctx.saved_tensors
-        shared = [as_array(ctx.weights), *ctx.grids.arguments(points)]
-        grad = as_array(grad_features.contiguous().view(len(points), ctx.grids.levels, FEATURES), wp.vec2)
+        shared = [ctx.weights, *ctx.grids.arguments(points)]
+        grad = Vectors(grad_features.contiguous().view(len(points), ctx.grids.levels, FEATURES), wp.vec2)
         grad_points = grad_table = None
         if ctx.needs_input_grad[1]:
             grad_table = torch.zeros_like(table)
-            inputs = [as_array(points, wp.vec3), *shared, grad, as_array(grad_table, wp.vec2)]
+            inputs = [Vectors(points, wp.vec3), *shared, grad, Vectors(grad_table, wp.vec2)]
             launch(encode_backward_table, len(points), inputs, on=points)
         if ctx.needs_input_grad[0]:
             grad_points = torch.empty_like(points)
             inputs = [
-                as_array(points, wp.vec3),
-                as_array(table, wp.vec2),
+                Vectors(points, wp.vec3),
+                Vectors(table, wp.vec2),
                 *shared,
                 grad,
-                as_array(grad_points, wp.vec3),
+                Vectors(grad_points, wp.vec3),
             ]
             launch(encode_backward_points, len(points), inputs, on=points)
         return grad_points, grad_table, None, None

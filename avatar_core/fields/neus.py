@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from avatar_core.fields.neus_kernels import composite_backward, composite_forward
-from avatar_core.fields.warp_runtime import as_array, launch
+from avatar_core.fields.warp_runtime import launch
 
 VARIANCE_SCALE = 10.0
 """The sharpness is exp(VARIANCE_SCALE * parameter), as in NeuS, so that Adam moves it by useful factors."""
@@ -63,7 +63,7 @@ class _Composite(torch.autograd.Function):
         odds = torch.exp((distances * -sharpness).clamp(-DEEPEST, DEEPEST))
         rays, ends = distances.shape
         outputs = [distances.new_empty(rays, ends - 1), distances.new_empty(rays), distances.new_empty(rays)]
-        launch(composite_forward, rays, [as_array(one) for one in (distances, odds, depths, *outputs)], on=distances)
+        launch(composite_forward, rays, [distances, odds, depths, *outputs], on=distances)
         ctx.save_for_backward(distances, odds, depths, sharpness.reshape(1), *outputs)
         return outputs[0], outputs[1], outputs[2]
 
@@ -74,5 +74,5 @@ class _Composite(torch.autograd.Function):
         distances = saved[0]
         grad_distances, grad_sharpness = torch.empty_like(distances), distances.new_empty(len(distances))
         arrays = [*saved, *(grad.contiguous() for grad in grads), grad_distances, grad_sharpness]
-        launch(composite_backward, len(distances), [as_array(one) for one in arrays], on=distances)
+        launch(composite_backward, len(distances), arrays, on=distances)
         return grad_distances, None, grad_sharpness.sum()

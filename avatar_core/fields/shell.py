@@ -11,7 +11,7 @@ from avatar_core.fields.body_sdf import BodySdf
 from avatar_core.fields.body_surface import BodySurface
 from avatar_core.fields.garment_volume import volume_meshes
 from avatar_core.fields.shell_kernels import look
-from avatar_core.fields.warp_runtime import as_array, launch
+from avatar_core.fields.warp_runtime import Vectors, launch
 from avatar_core.rendering.cameras import Cameras
 from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.transfers import Awaited
@@ -124,28 +124,29 @@ class Shell:
         grid: distances before anything learned, on the shell's device.
         jitter: (B, 2) shift of each view's rays in pixels (right, down), for antialiasing over steps.
         """
-        _, directions = cameras.rays()
-        if jitter is not None:
-            directions = _shifted(cameras, directions, jitter)
-        directions = directions.reshape(-1, 3).contiguous()
-        eyes = cameras.eye.contiguous()
-        kept, on_body = (torch.empty(len(directions), dtype=torch.bool, device=eyes.device) for _ in range(2))
-        body_depth, near, far = (directions.new_empty(len(directions)) for _ in range(3))
+        size = len(cameras) * cameras.height * cameras.width
+        shifts = cameras.eye.new_zeros(len(cameras), 2) if jitter is None else jitter
+        directions = shifts.new_empty(size, 3)
+        kept, on_body = (torch.empty(size, dtype=torch.bool, device=shifts.device) for _ in range(2))
+        body_depth, near, far = (shifts.new_empty(size) for _ in range(3))
         inputs = [
             self.wall.mesh_id,
             self.body.mesh_id,
-            as_array(eyes, wp.vec3),
-            as_array(directions, wp.vec3),
-            cameras.height * cameras.width,
-            as_array(grid.values.contiguous()),
+            *(Vectors(one.contiguous(), wp.vec3) for one in (cameras.eye, cameras.target, cameras.up)),
+            cameras.fov_y.contiguous(),
+            Vectors(shifts.contiguous(), wp.vec2),
+            cameras.width,
+            cameras.height,
+            grid.values.contiguous(),
             wp.vec3(*grid.lower),
             float(grid.cell),
             float(self.inward),
             float(self.reach),
             float(self.longest),
-            *(as_array(one) for one in (kept, on_body, body_depth, near, far)),
+            Vectors(directions, wp.vec3),
+            *(kept, on_body, body_depth, near, far),
         ]
-        launch(look, len(directions), inputs, on=directions)
+        launch(look, size, inputs, on=directions)
         place = kept.cumsum(0)
         return Glance(cameras, directions, kept, on_body, body_depth, near, far, place, Awaited(place[-1]))
 
@@ -162,14 +163,6 @@ def shell_of(field: AvatarField) -> Shell:
         volumes=field.base.volumes,
         longest=LONGEST_LOOSE if len(field.base.volumes) else LONGEST,
     )
-
-
-def _shifted(cameras: Cameras, directions: Tensor, jitter: Tensor) -> Tensor:
-    axes = cameras.axes()
-    pixel = 2.0 * torch.tan(cameras.fov_y / 2.0) / cameras.height
-    shift = pixel[:, None] * (jitter[:, :1] * axes[:, 0] - jitter[:, 1:] * axes[:, 1])
-    cosine = (directions * axes[:, None, None, 2]).sum(-1, keepdim=True)
-    return torch.nn.functional.normalize(directions / cosine + shift[:, None, None], dim=-1)
 
 
 def stratified_depths(rays: ShellRays, intervals: int, generator: torch.Generator | None) -> Tensor:

@@ -43,19 +43,37 @@ def grid_distance(values: wp.array3d(dtype=float), lower: wp.vec3, cell: float, 
     return wp.lerp(near, far, w)
 
 
+@wp.func
+def pixel_direction(
+    eye: wp.vec3, target: wp.vec3, up: wp.vec3, fov_y: float, width: int, height: int, column: float, row: float
+) -> wp.vec3:
+    """Unit direction through a place of the image, in pixels; what `Cameras.rays` gives at the pixels' centres."""
+    forward = wp.normalize(target - eye)
+    right = wp.normalize(wp.cross(forward, up))
+    pixel = 2.0 * wp.tan(0.5 * fov_y) / float(height)
+    across = pixel * (column - 0.5 * float(width))
+    down = pixel * (row - 0.5 * float(height))
+    return wp.normalize(forward + across * right - down * wp.cross(right, forward))
+
+
 @wp.kernel(enable_backward=False)
 def look(
     wall: wp.uint64,
     body: wp.uint64,
     eyes: wp.array(dtype=wp.vec3),
-    directions: wp.array(dtype=wp.vec3),
-    pixels: int,
+    targets: wp.array(dtype=wp.vec3),
+    ups: wp.array(dtype=wp.vec3),
+    fovs: wp.array(dtype=float),
+    shifts: wp.array(dtype=wp.vec2),
+    width: int,
+    height: int,
     values: wp.array3d(dtype=float),
     lower: wp.vec3,
     cell: float,
     inward: float,
     reach: float,
     longest: float,
+    directions: wp.array(dtype=wp.vec3),
     kept: wp.array(dtype=wp.bool),
     on_body: wp.array(dtype=wp.bool),
     body_depth: wp.array(dtype=float),
@@ -63,8 +81,15 @@ def look(
     far: wp.array(dtype=float),
 ):
     i = wp.tid()
-    eye = eyes[i // pixels]
-    way = directions[i]
+    view = i // (width * height)
+    pixel = i - view * width * height
+    row = pixel // width
+    column = float(pixel - row * width) + 0.5 + shifts[view][0]
+    eye = eyes[view]
+    way = pixel_direction(
+        eye, targets[view], ups[view], fovs[view], width, height, column, float(row) + 0.5 + shifts[view][1]
+    )
+    directions[i] = way
     entry = wp.mesh_query_ray(wall, eye, way, FARTHEST)
     hit = wp.mesh_query_ray(body, eye, way, FARTHEST)
     kept[i] = False

@@ -1,5 +1,8 @@
 """Torch tensors as Warp arrays, the way this package's kernels take them."""
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import torch
 import warp as wp
 
@@ -14,8 +17,29 @@ def as_array(tensor: torch.Tensor, dtype: type | None = None) -> wp.array:
     return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False)
 
 
-def launch(kernel: wp.Kernel, count: int, inputs: list, on: torch.Tensor) -> None:
-    """Run `count` threads of `kernel` on the device of `on`, in torch's stream order."""
+class Vectors(NamedTuple):
+    """A contiguous tensor whose last dimension a kernel takes as vectors."""
+
+    tensor: torch.Tensor
+    dtype: type | None
+
+
+def launch(kernel: wp.Kernel, count: int, inputs: Sequence[Any], on: torch.Tensor) -> None:
+    """Run `count` threads of `kernel` on the device of `on`, in torch's stream order.
+
+    inputs: numbers, contiguous tensors of numbers, and `Vectors`. They are handed over without Warp's own arrays, which
+    take longer to make than a small kernel takes to run.
+    """
     if count:
         with warp_runtime.torch_stream(on.device):
-            wp.launch(kernel, dim=count, inputs=inputs, device=wp.device_from_torch(on.device))
+            passed = [_passed(one) for one in inputs]
+            wp.launch(kernel, dim=count, inputs=passed, device=wp.device_from_torch(on.device))
+
+
+def _passed(argument: Any) -> Any:
+    if isinstance(argument, torch.Tensor):
+        argument = Vectors(argument, None)
+    if isinstance(argument, Vectors):
+        tensor, dtype = argument
+        return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False, return_ctype=True)
+    return argument

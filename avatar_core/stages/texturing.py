@@ -228,9 +228,10 @@ class TexturingRun:
 
     def _showing(self) -> Inquiry[Shown]:
         config = self.config
-        drawn = self._next if self._next is not None and self._next.step == self.step else self._draw(self.step)
+        drawn = self.look_ahead(self.step)
         rays, views = drawn.glance.rays(), drawn.views
-        self._next = self._draw(self.step + 1) if self.queued and self.step + 1 < config.steps else None
+        if self.queued and self.step + 1 < config.steps:
+            self.look_ahead(self.step + 1)
         rendered = yield from rendering(
             self.field,
             self.shell,
@@ -248,8 +249,13 @@ class TexturingRun:
         images, texts = guided_images(rendered, self.targets[views.prompt], config.losses, self.step)
         return Shown(rendered, images, texts, learned.color)
 
+    def look_ahead(self, step: int) -> Drawn:
+        """Draw the views of a step and begin to look for their rays, unless that is done."""
+        if self._next is None or self._next.step != step:
+            self._next = self._draw(step)
+        return self._next
+
     def _draw(self, step: int) -> Drawn:
-        """Draw the views of a step and begin to look for their rays; see `Drawn`."""
         device = self.context.device
         generator = torch_generator(self.seed, NAME, "step", str(step))
         count, edge = self.effort.step_size(self.config.views_per_step, self._edge(step))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from avatar_core.fields.shell import Shell, ShellRays
+from avatar_core.fields.shell import Glance, ShellRays
 from avatar_core.seeds import torch_generator
 from avatar_core.stages import texturing
 from avatar_core.stages.texturing_views import Views
@@ -78,7 +78,7 @@ class _Duel:
         def see_rays(arguments: tuple[Any, ...], result: ShellRays) -> None:
             rays.append(result)
 
-        probes = Probe(texturing, "draw_views", seen=see_views), Probe(Shell, "rays", seen=see_rays)
+        probes = Probe(texturing, "draw_views", seen=see_views), Probe(Glance, "rays", seen=see_rays)
         with self._watcher.probing(*probes):
             ours = self._meter.step(number)
         order = torch.randperm(len(rays[0]), generator=self._generator).to(rays[0].pixel.device)

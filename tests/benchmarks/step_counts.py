@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from avatar_core.fields import body_surface, field_renderer, hash_encoding, neus
+from avatar_core.fields import body_surface, hash_encoding, neus, shell
 from avatar_core.fields.hash_kernels import encode_forward
 from avatar_core.fields.hash_layout import FEATURES
+from avatar_core.fields.shell_kernels import PROBES
 from avatar_core.rendering.rasterizer import MeshRays
 from avatar_core.seeds import torch_generator
 from avatar_core.stages import texturing
@@ -47,13 +49,15 @@ class Counts:
     streamed: float
     """Bytes that torch's operations and the optimiser read and write, each operation by itself."""
     gathered: float
-    """Bytes of table rows that the hash encoding reads and adds to."""
+    """Bytes that hash encodings read from their tables and add to them, and that rays look up in the grid."""
     queries: float
     """Rays cast and closest points asked for."""
     kernels: float
-    """Launches."""
+    """Launches of torch's kernels."""
+    own_kernels: float
+    """Launches of this package's kernels."""
     host: float
-    """Seconds in which the processor draws views, samples and neighbours, as measured here."""
+    """Seconds in which the processor draws views, as measured here."""
 
 
 class Counter(TorchDispatchMode):
@@ -63,11 +67,24 @@ class Counter(TorchDispatchMode):
         super().__init__()
         self.kernels = 0
         self.streamed = 0.0
+        self._paused = False
+
+    def pausing(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of which nothing is counted: it works on the processor wherever the rest does."""
+
+        def paused(*arguments: Any) -> Any:
+            self._paused = True
+            try:
+                return function(*arguments)
+            finally:
+                self._paused = False
+
+        return paused
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count it unless it starts nothing."""
         result = func(*args, **(kwargs or {}))
-        if not func.is_view and func.overloadpacket.__name__ not in NO_KERNEL:
+        if not self._paused and not func.is_view and func.overloadpacket.__name__ not in NO_KERNEL:
             self.kernels += 1
             self.streamed += sum(one.numel() * one.element_size() for one in _tensors((args, result)))
         return result
@@ -91,6 +108,7 @@ class WarpCounter:
             Probe(hash_encoding, "launch", seen=self._encoded),
             Probe(neus, "launch", seen=self._launched),
             Probe(body_surface, "launch", seen=self._asked),
+            Probe(shell, "launch", seen=self._looked),
             Probe(MeshRays, "cast", seen=self._cast),
         )
 
@@ -100,7 +118,7 @@ class WarpCounter:
     def _encoded(self, arguments: tuple[Any, ...], result: None) -> None:
         kernel, points, inputs = arguments
         forward = kernel is encode_forward
-        levels = inputs[-1 if forward else -2].shape[1]
+        levels = inputs[-1 if forward else -2].tensor.shape[1]
         rows = points * levels * CORNERS
         # What is added to a table is read and written.
         self.gathered += rows * FEATURES * 4 * (1 if forward else 2)
@@ -108,6 +126,14 @@ class WarpCounter:
 
     def _asked(self, arguments: tuple[Any, ...], result: None) -> None:
         self.queries += arguments[1]
+        self.kernels += 1
+
+    def _looked(self, arguments: tuple[Any, ...], result: None) -> None:
+        _, pixels, inputs = arguments
+        kept, *_ = (one for one in inputs if isinstance(one, Tensor) and one.dtype == torch.bool)
+        # Each is cast at the wall and at the body; those that are kept look along their whole way, at most.
+        self.queries += 2 * pixels
+        self.gathered += float(kept.sum()) * PROBES * CORNERS * 4
         self.kernels += 1
 
     def _cast(self, arguments: tuple[Any, ...], result: Any) -> None:
@@ -121,19 +147,15 @@ def count_step(runs: list[TexturingRun], number: int, clock: Callable[[], float]
     clock: seconds, for what stays on the processor.
     """
     for run in runs:
-        run.step = number
+        # As on the device that is counted for.
+        run.step, run.queued = number, True
     clip = len(runs) * clip_flops(runs[0], number)
-    drawn: list[torch.Size] = []
-
-    def see(arguments: tuple[Any, ...], result: Tensor) -> None:
-        drawn.append(result.shape)
-
-    numbers = Probe(field_renderer, "stratified_depths", seen=see), Probe(texturing, "neighbours", seen=see)
-    timer, torchs, warps, flops = PartTimer(clock), Counter(), WarpCounter(), FlopCounterMode(display=False)
+    torchs, warps, flops = Counter(), WarpCounter(), FlopCounterMode(display=False)
     with _unchanged(runs):
-        # The first step finds and keeps what the later ones share.
+        # The first step finds and keeps what the later ones share, and looks for the rays of the next.
         advance_together(range(len(runs)), dict(enumerate(runs)), {})
-        with timer.probing(*numbers, *warps.probes), flops, torchs:
+        drawing = patch.object(texturing, "draw_views", torchs.pausing(texturing.draw_views))
+        with PartTimer(clock).probing(*warps.probes), drawing, flops, torchs:
             advance_together(range(len(runs)), dict(enumerate(runs)), {})
     groups = [group for run in runs for group in run.optimizer.param_groups]
     learned = sum(parameter.numel() for group in groups for parameter in group["params"])
@@ -143,15 +165,14 @@ def count_step(runs: list[TexturingRun], number: int, clock: Callable[[], float]
         streamed=torchs.streamed + learned * 4 * ADAM_STATES,
         gathered=warps.gathered,
         queries=warps.queries,
-        kernels=torchs.kernels + warps.kernels + len(groups),
-        host=_host_seconds(runs, number, drawn, clock),
+        kernels=torchs.kernels + len(groups),
+        own_kernels=warps.kernels,
+        host=_host_seconds(runs, number, clock),
     )
 
 
-def _host_seconds(
-    runs: list[TexturingRun], number: int, drawn: Iterable[torch.Size], clock: Callable[[], float]
-) -> float:
-    """Seconds in which views are drawn for a step, and as many random numbers as were `drawn`; the median of a few."""
+def _host_seconds(runs: list[TexturingRun], number: int, clock: Callable[[], float]) -> float:
+    """Seconds in which views are drawn for a step; the median of a few."""
     times = []
     for _ in range(HOST_REPEATS):
         start = clock()
@@ -159,8 +180,6 @@ def _host_seconds(
         for run in runs:
             edge = run.config.resolution_at(number / run.config.steps)
             draw_views(run.subject, run.config.views, run.config.views_per_step, edge, number, generator)
-        for shape in drawn:
-            torch.rand(shape, generator=generator)
         times.append(clock() - start)
     return median(times)
 

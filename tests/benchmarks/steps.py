@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from avatar_core.fields import AvatarField, BodySdf, BodySurface, field_renderer, hash_encoding
-from avatar_core.fields.shell import Shell
-from avatar_core.rendering.rasterizer import MeshRays
+from avatar_core.fields import AvatarField, BodySdf, BodySurface, field_renderer, hash_encoding, shell
+from avatar_core.fields.shell import Glance, Shell
 from avatar_core.stages import texturing
 from avatar_core.stages.texturing import Config, TexturingRun
 from avatar_core.stages.texturing_ledger import Ledger
@@ -75,13 +74,15 @@ class StepMeter:
     def __init__(self, run: TexturingRun, clock: Callable[[], float], *, detailed: bool = True) -> None:
         self._run, self._timer = run, PartTimer(clock)
         self._rays = 0
-        count = Probe(Shell, "rays", part="rays" if detailed else "", seen=self._count)
+        count = Probe(Glance, "rays", part="rays" if detailed else "", seen=self._count)
         others = step_probes(run) if detailed else ()
         self._probes = (count, *others, clip_probe(run, self._timer))
 
     def step(self, number: int) -> StepTimes:
         """Take the step with this number."""
         self._run.step = number
+        if self._run.queued:  # as the step before it, which need not have been this one, would have done
+            self._run.look_ahead(number)
         with self._timer.probing(*self._probes), self._timer.span(OTHER):
             self._run.advance()
         return StepTimes(self._timer.take(), self._rays)
@@ -94,6 +95,7 @@ def step_probes(run: TexturingRun) -> tuple[Probe, ...]:
     """Return the probes of a step's parts, but for the image-text model."""
     return (
         Probe(texturing, "draw_views", "views"),
+        Probe(Shell, "look", "rays"),
         Probe(field_renderer, "stratified_depths", "rays"),
         Probe(AvatarField, "residual", "learned distances"),
         Probe(field_renderer, "composite", "compositing"),
@@ -110,7 +112,7 @@ def step_probes(run: TexturingRun) -> tuple[Probe, ...]:
         Probe(Tensor, "backward", "backward"),
         Probe(run.optimizer, "step", "optimiser"),
         Probe(run.optimizer, "zero_grad", "optimiser"),
-        Probe(MeshRays, "cast", detail="ray casts"),
+        Probe(shell, "launch", detail="casts and look-ups along rays"),
         Probe(BodySdf, "distance", detail="grid look-ups"),
         Probe(hash_encoding, "launch", detail="hash encodings"),
         Probe(run.field.geometry_head, "forward", detail="small networks"),

@@ -58,6 +58,18 @@ def test_what_was_glanced_at_can_be_picked_out_later(field, cameras):
         assert torch.equal(later.pixel, glance.kept.nonzero().squeeze(1))
 
 
+def test_jitter_moves_the_rays_right_and_down(ball_field, cameras):
+    shell, grid = shell_of(ball_field), ball_field.dressed_sdf
+    there = shell.look(cameras, grid).directions.view(3, 48, 48, 3)
+    jitter = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.25, 0.5]])
+    right, down, between = shell.look(cameras, grid, jitter).directions.view(3, 48, 48, 3)
+    torch.testing.assert_close(right[:, :-1], there[0, :, 1:])
+    torch.testing.assert_close(down[:-1], there[1, 1:])
+    halfway = torch.lerp(there[2, :-1], there[2, 1:], 0.5)
+    expected = torch.nn.functional.normalize(torch.lerp(halfway[:, :-1], halfway[:, 1:], 0.25), dim=-1)
+    torch.testing.assert_close(between[:-1, :-1], expected, atol=1e-4, rtol=0)
+
+
 def test_no_ray_is_no_trouble(ball_field):
     away = orbit_cameras([0.0], [0.0], [1.5], [50.0, 0.5, -0.2], [0.3], 8)
     rays = shell_of(ball_field).rays(away, ball_field.dressed_sdf)
