@@ -228,7 +228,7 @@ class TexturingRun:
 
     def _showing(self) -> Inquiry[Shown]:
         config = self.config
-        drawn = self.look_ahead(self.step)
+        drawn, self._next = self.look_ahead(self.step), None
         rays, views = drawn.glance.rays(), drawn.views
         if self.queued and self.step + 1 < config.steps:
             self.look_ahead(self.step + 1)

@@ -9,7 +9,7 @@ import torch
 
 from avatar_core.fields.shell import Glance, ShellRays
 from avatar_core.seeds import torch_generator
-from avatar_core.stages import texturing
+from avatar_core.stages.texturing import Drawn, TexturingRun
 from avatar_core.stages.texturing_views import Views
 
 from .figures import Figure
@@ -72,13 +72,14 @@ class _Duel:
         views: list[Views] = []
         rays: list[ShellRays] = []
 
-        def see_views(arguments: tuple[Any, ...], result: Views) -> None:
-            views.append(result)
+        def see_views(arguments: tuple[Any, ...], drawn: Drawn) -> None:
+            if drawn.step == number:
+                views.append(drawn.views)
 
         def see_rays(arguments: tuple[Any, ...], result: ShellRays) -> None:
             rays.append(result)
 
-        probes = Probe(texturing, "draw_views", seen=see_views), Probe(Glance, "rays", seen=see_rays)
+        probes = Probe(TexturingRun, "look_ahead", seen=see_views), Probe(Glance, "rays", seen=see_rays)
         with self._watcher.probing(*probes):
             ours = self._meter.step(number)
         order = torch.randperm(len(rays[0]), generator=self._generator).to(rays[0].pixel.device)

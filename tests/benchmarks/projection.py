@@ -1,34 +1,35 @@
 """What an H200 would make of a preset, where none is at hand: a projection from counts taken here, not a measurement.
 
-A step's operations, bytes, launches and mesh queries are counted on this machine and divided by what an H200 does of
-each; seconds of what stays on the processor are measured here. Nothing is assumed to overlap: device time, launches and
-waits are added up.
+Operations, bytes, launches and mesh queries are counted on this machine and divided by what an H200 does of each;
+seconds of what stays on the processor are measured here.
+
+- Texturing: steps are counted one by one. As a step waits for nothing that the device does, the device and the
+  processor that feeds it work side by side, and the slower of the two counts. Several avatars together share launches.
+- The search for an outfit, and the other stages: the processor waits for the device, and both are added up.
 
 What it leaves out: contention for memory and caches, clocks that fall under load, the pictures of the film and the two
-scores, checkpoints, loading models, and that another processor than this one would feed the GPU. Refinement of the
-texture and optimisation of the motion would run on the GPU too; they are given as measured on this processor.
+scores, checkpoints, loading models, and that another processor than this one would feed the GPU.
 """
 
 from __future__ import annotations
 
 import itertools
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import yaml
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from avatar_core.config import Preset
+from avatar_core.fields.neus import composite
 from avatar_core.stages import texturing
 from avatar_core.stages.outfit_search import DressedRegions, search_outfit
 from avatar_core.stages.texturing import Config, TexturingRun
 
-from . import whole_avatar
 from .figures import Figure
 from .part_timer import PartTimer, Probe
+from .stage_counts import StageCounts, count_stages
 from .step_counts import Counter, Counts, count_step
 from .steps import middle_steps
 from .workbench import Say, Workbench
@@ -71,9 +72,10 @@ QUERIES = Rate(
     "rays and closest points", 100e6, 1.0, "1/s",
     "Aila and Laine, HPG 2009: the order of incoherent rays a second on a GPU of 2008, kept as it is",
 )  # fmt: skip
-LAUNCH, WAIT, WAITS = 10e-6, 50e-6, 3
-"""Seconds of the processor for a launch from Python with its part of the backward pass, and for a wait for the device;
-waits of an avatar's step."""
+LAUNCH, WAIT = 10e-6, 50e-6
+"""Seconds of the processor for a launch from Python with its part of the backward pass; for a wait for the device."""
+LAUNCHES_TIMED = 1000
+"""Launches of one of this package's own kernels, whose cost to the processor is measured."""
 TOGETHER = (1, 4, 8, 16)
 """Avatars of a batch that are projected."""
 SEARCH_SHARE = 4
@@ -85,6 +87,8 @@ def measure(preset: Preset, bench: Workbench, say: Say) -> list[Figure]:
     config = preset.texturing
     figures = [Figure(NAME, f"assumed: {one.name}", one.value, one.unit, note=_why(one)) for one in _RATES]
     figures.append(Figure(NAME, "assumed: a launch", 1e6 * LAUNCH, "us", note="eager torch from Python, on the host"))
+    own_launch = launch_seconds(bench)
+    figures.append(Figure(NAME, "measured: a launch of an own kernel", 1e6 * own_launch, "us", note="on the host"))
     counted: list[tuple[Counts, Counts]] = []
     total = len(config.resolutions) + 2
     for done, edge in enumerate(config.resolutions):
@@ -94,21 +98,24 @@ def measure(preset: Preset, bench: Workbench, say: Say) -> list[Figure]:
     say(total - 2, total, "search for an outfit")
     search, searched = search_seconds(bench, config)
     say(total - 1, total, "the other stages")
-    others = _other_stages(preset, bench)
-    figures += [*searched, *others]
-    beside = sum(one.value for one in others)
+    others = count_stages(preset, bench)
+    figures += [*searched, *(figure for stage in others for figure in _stage_figures(stage))]
+    host, device = sum(one.counts.host for one in others), sum(device_seconds(one.counts) for one in others)
     for avatars in TOGETHER:
-        steps = config.steps / len(counted) * sum(step_seconds(one, two, avatars) for one, two in counted)
+        parts = [step_parts(one, two, avatars, own_launch) for one, two in counted]
+        every = config.steps / len(counted)
+        steps = every * sum(max(part) for part in parts)
         texturing = steps + search
         figures += [
             Figure(NAME, "projected: a step, an avatar", 1e3 * steps / config.steps, "ms", f"{avatars} together"),
+            *(Figure(NAME, f"projected: a step, {name}", 1e3 / len(counted) * sum(part[which] for part in parts), "ms",
+                     f"{avatars} together") for which, name in enumerate(("the device", "the processor"))),
             Figure(NAME, "projected: texturing, an avatar", texturing, "s", f"{avatars} together"),
-            Figure(NAME, "projected: whole avatar", texturing + beside, "s", f"{avatars} together",
-                   "texturing projected, the other stages as measured on this processor"),
-            Figure(NAME, "projected: avatars an hour of a GPU", 3600 / texturing, "1/h", f"{avatars} together",
-                   "other stages in processes beside it"),
-            Figure(NAME, "projected: processors that keep up", beside / texturing, "cores", f"{avatars} together",
-                   "like this one, for the other stages"),
+            Figure(NAME, "projected: whole avatar", texturing + host + device, "s", f"{avatars} together"),
+            Figure(NAME, "projected: avatars an hour of a GPU", 3600 / (texturing + device), "1/h",
+                   f"{avatars} together", "the other stages' processor seconds in processes beside it"),
+            Figure(NAME, "projected: processors that keep up", host / (texturing + device), "cores",
+                   f"{avatars} together", "like this one, for the other stages"),
         ]  # fmt: skip
     return sorted(figures, key=lambda one: one.name.startswith("projected"))
 
@@ -131,14 +138,28 @@ def device_seconds(counts: Counts) -> float:
     )
 
 
-def step_seconds(one: Counts, two: Counts, avatars: int) -> float:
+def step_parts(one: Counts, two: Counts, avatars: int, own_launch: float) -> tuple[float, float]:
     """Return the seconds an avatar of a step that `avatars` take together, from counts of one and of two.
 
-    Launches grow linearly: some are shared by all, the others are an avatar's own.
+    They are those of the device and those of the processor, which work side by side. Launches grow linearly: some are
+    shared by all, the others are an avatar's own.
+
+    own_launch: seconds of the processor for a launch of this package's own kernels.
     """
-    own = two.kernels - one.kernels
-    launches = (one.kernels - own) / avatars + own
-    return device_seconds(one) + launches * LAUNCH + one.host + WAITS * WAIT
+    shared, own = one * 2.0 - two, two - one
+    launching = (shared * (1 / avatars) + own).kernels * LAUNCH
+    launching += (shared * (1 / avatars) + own).own_kernels * own_launch
+    return device_seconds(one), launching + one.host
+
+
+def launch_seconds(bench: Workbench) -> float:
+    """Seconds of the processor for a launch of one of this package's kernels, with its tensors handed over."""
+    ray = torch.zeros(1, 2)
+    composite(ray, ray, torch.ones(()))
+    began = bench.clock()
+    for _ in range(LAUNCHES_TIMED):
+        composite(ray, ray, torch.ones(()))
+    return (bench.clock() - began) / LAUNCHES_TIMED
 
 
 def _count(bench: Workbench, config: Config, edge: int) -> tuple[Counts, Counts]:
@@ -162,7 +183,7 @@ def _counts(counts: Counts, setting: str) -> list[Figure]:
         Figure(NAME, f"projected part: {name}", 1e3 * seconds, "ms", setting, "a step of one avatar")
         for name, _, _, seconds in rows
     ]
-    drawn = Figure(NAME, "measured: random numbers and views", 1e3 * counts.host, "ms", setting, "on this processor")
+    drawn = Figure(NAME, "measured: drawing views", 1e3 * counts.host, "ms", setting, "on this processor")
     return [*figures, drawn]
 
 
@@ -200,15 +221,9 @@ def search_seconds(bench: Workbench, config: Config) -> tuple[float, list[Figure
     return SEARCH_SHARE * sum(seconds for *_, seconds in rows), figures
 
 
-def _other_stages(preset: Preset, bench: Workbench) -> list[Figure]:
-    """Seconds of all stages but texturing, on this processor, of an avatar that was dressed and not optimised."""
-    short = {"steps": 0, "search": {"starts": 8, "kept_starts": 1, "passes": 1}}
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        path = Path(folder) / "dressed.yaml"
-        path.write_text(yaml.safe_dump({"extends": preset.name, "texturing": short}), encoding="utf-8")
-        costs = list(whole_avatar.make(str(path), bench, whole_avatar.STAGES))
+def _stage_figures(stage: StageCounts) -> list[Figure]:
     return [
-        Figure(NAME, f"measured: {cost.stage}", cost.clock, "s", note="of a dressed avatar, on this processor")
-        for cost in costs
-        if cost.stage != "texturing"
+        Figure(NAME, f"measured: {stage.stage}, here", stage.clock, "s", note="as counted, with few steps of its loop"),
+        Figure(NAME, f"projected part of a stage: {stage.stage}, the processor", stage.counts.host, "s"),
+        Figure(NAME, f"projected part of a stage: {stage.stage}, the device", device_seconds(stage.counts), "s"),
     ]

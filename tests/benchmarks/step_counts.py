@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -40,7 +40,7 @@ HOST_REPEATS = 5
 
 @dataclass(frozen=True)
 class Counts:
-    """What a step of one or more avatars takes."""
+    """What a step of one or more avatars takes, or a whole stage."""
 
     clip_flops: float
     """Of the image-text model, forward and backward to its images."""
@@ -57,14 +57,25 @@ class Counts:
     own_kernels: float
     """Launches of this package's kernels."""
     host: float
-    """Seconds in which the processor draws views, as measured here."""
+    """Seconds of the processor beside these, as measured here."""
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other))))
+
+    def __sub__(self, other: Counts) -> Counts:
+        return self + other * -1.0
+
+    def __mul__(self, factor: float) -> Counts:
+        return Counts(*(factor * value for value in astuple(self)))
 
 
 class Counter(TorchDispatchMode):
-    """Counts torch's operations and their bytes."""
+    """Counts torch's operations and their bytes, and the seconds of a clock inside them."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__()
+        self._clock = clock
+        self.seconds = 0.0
         self.kernels = 0
         self.streamed = 0.0
         self._paused = False
@@ -83,7 +94,9 @@ class Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count it unless it starts nothing."""
+        began = self._clock()
         result = func(*args, **(kwargs or {}))
+        self.seconds += self._clock() - began
         if not self._paused and not func.is_view and func.overloadpacket.__name__ not in NO_KERNEL:
             self.kernels += 1
             self.streamed += sum(one.numel() * one.element_size() for one in _tensors((args, result)))

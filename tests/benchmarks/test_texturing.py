@@ -26,14 +26,13 @@ from .projection import (
     QUERIES,
     SEARCH_SHARE,
     STREAM,
-    WAIT,
-    WAITS,
     device_seconds,
     search_seconds,
-    step_seconds,
+    step_parts,
 )
 from .scaling import AXES
 from .scores import steps_to
+from .stage_counts import count_stages
 from .step_counts import Counts, count_step
 from .steps import PARTS, middle_steps
 from .workbench import Workbench
@@ -155,13 +154,36 @@ def test_a_step_is_counted_and_not_taken(bench: Workbench) -> None:
     assert min(one.other_flops, one.streamed, one.gathered, one.host) > 0
 
 
-def test_a_projection_adds_up_device_launches_and_waits() -> None:
-    one = Counts(1e12, 1e9, 1e9, 1e8, 1e6, kernels=1000, host=0.002)
-    two = replace(one, kernels=1600)
+def test_a_projection_lets_device_and_processor_work_side_by_side() -> None:
+    one = Counts(1e12, 1e9, 1e9, 1e8, 1e6, kernels=1000, own_kernels=10, host=0.002)
+    two = replace(one, kernels=1600, own_kernels=16)
     device = 1e12 / BF16.value + 1e9 / FP32.value + 1e9 / STREAM.value + 1e8 / GATHER.value + 1e6 / QUERIES.value
     assert device_seconds(one) == pytest.approx(device)
-    assert step_seconds(one, two, 1) == pytest.approx(device + 1000 * LAUNCH + 0.002 + WAITS * WAIT)
-    assert step_seconds(one, two, 4) == pytest.approx(device + 700 * LAUNCH + 0.002 + WAITS * WAIT)
+    assert step_parts(one, two, 1, 1e-4) == pytest.approx((device, 1000 * LAUNCH + 10 * 1e-4 + 0.002))
+    assert step_parts(one, two, 4, 1e-4) == pytest.approx((device, 700 * LAUNCH + 7 * 1e-4 + 0.002))
+
+
+def test_counts_add_up() -> None:
+    one = Counts(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
+    assert one + one == one * 2.0
+    assert one * 3.0 - one == one * 2.0
+
+
+def test_the_other_stages_are_counted_with_all_steps_of_their_loops(bench: Workbench) -> None:
+    tiny = bench.preset
+    refine = tiny.export.refine.model_copy(update={"steps": 5000})
+    many = {
+        "motion": tiny.motion.model_copy(update={"steps": 5000}),
+        "export": tiny.export.model_copy(update={"refine": refine}),
+    }
+    counted = {one.stage: one for one in count_stages(tiny.model_copy(update=many), bench)}
+    assert list(counted) == ["coarse_shape", "implicit_init", "candidate_poses", "motion", "export"]
+    for stage, one in counted.items():
+        assert min(one.counts.host, one.counts.streamed, one.counts.kernels) > 0, stage
+    assert all(one.counts.host <= one.clock for stage, one in counted.items() if stage not in many)
+    for stage in many:
+        assert counted[stage].counts.kernels > 5000 * 50, stage
+        assert counted[stage].counts.host > 5 * counted[stage].clock, "of three steps here"
 
 
 def test_a_search_is_projected_from_what_it_asks_of_a_device(bench: Workbench) -> None:

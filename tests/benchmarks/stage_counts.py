@@ -1,0 +1,139 @@
+"""What whole stages ask of a device, and what stays on the processor, whatever the device.
+
+A stage runs here as it is, under counters. Its seconds inside torch's operations and mesh queries are left out, as a
+device would do them; all others stay: Python, unwrapping, decimation, pictures and films being written.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import warp as wp
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
+
+from avatar_core.config import Preset
+from avatar_core.stages import export_refine
+from avatar_core.stages.motion_generators.latent import LatentMotion
+from tasks.models import load_models
+
+from . import whole_avatar
+from .part_timer import PartTimer, Probe
+from .step_counts import Counter, Counts, WarpCounter
+from .workbench import Workbench
+
+SHORT = {"steps": 0, "search": {"starts": 8, "kept_starts": 1, "passes": 1}}
+"""Texturing dresses the avatar that the other stages are counted on, and does not optimise it."""
+COUNTED_STEPS = 3
+"""Steps that are taken of a stage's own loop, before it is grown to the preset's; the first warms up."""
+
+
+class StageMeter:
+    """Adds up what the code inside `counting` asks for.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._torchs, self._warps = Counter(clock), WarpCounter()
+        self._flops, self._kernels = FlopCounterMode(display=False), PartTimer(clock)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what is done inside the block."""
+        with ExitStack() as stack:
+            stack.enter_context(PartTimer(self._clock).probing(*self._warps.probes))
+            stack.enter_context(self._kernels.probing(Probe(wp, "launch", "kernels")))
+            stack.enter_context(self._flops)
+            stack.enter_context(self._torchs)
+            yield
+
+    def read(self) -> Counts:
+        """Return all that was asked for until now; `host` is the clock, less the seconds inside of operations."""
+        inside = self._torchs.seconds + sum(self._kernels.seconds.values())
+        return Counts(
+            clip_flops=0.0,
+            other_flops=float(self._flops.get_total_flops()),
+            streamed=self._torchs.streamed,
+            gathered=self._warps.gathered,
+            queries=self._warps.queries,
+            kernels=self._torchs.kernels,
+            own_kernels=self._warps.kernels,
+            host=self._clock() - inside,
+        )
+
+
+@dataclass(frozen=True)
+class StageCounts:
+    """A stage of a whole avatar."""
+
+    stage: str
+    counts: Counts
+    """What it asks for, with all the steps of its loop."""
+    clock: float
+    """Seconds that it took here, with the few steps that were taken."""
+
+
+def count_stages(preset: Preset, bench: Workbench) -> list[StageCounts]:
+    """Make an avatar that is dressed and not optimised; count all stages but texturing.
+
+    Of the loops that motion and the texture's refinement have, a few steps are taken, and grown to the preset's.
+    """
+    steps = {"motion": preset.motion.steps, "export": preset.export.refine.steps}
+    short = {name: min(count, COUNTED_STEPS) for name, count in steps.items()}
+    changed = {
+        "extends": preset.name,
+        "texturing": SHORT,
+        "motion": {"steps": short["motion"]},
+        "export": {"refine": {"steps": short["export"]}},
+    }
+    meter, taken = StageMeter(bench.clock), []
+    found: list[StageCounts] = []
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, ExitStack() as stack:
+        path = Path(folder) / "dressed.yaml"
+        path.write_text(yaml.safe_dump(changed), encoding="utf-8")
+        load_models("anny", "bodyclip", str(bench.context.device))
+        stack.enter_context(meter.counting())
+        for loop in (LatentMotion, export_refine._Work):
+            stack.enter_context(_kept(loop, meter, taken))
+        before = meter.read()
+        for cost in whole_avatar.make(str(path), bench, whole_avatar.STAGES):
+            counts = meter.read() - before
+            if taken:
+                repeats = steps[cost.stage] / short[cost.stage]
+                typical = sum_of(taken[1:] or taken) * (len(taken) / max(len(taken) - 1, 1))
+                counts = counts - sum_of(taken) + typical * repeats
+                taken.clear()
+            if cost.stage != "texturing":
+                found.append(StageCounts(cost.stage, counts, cost.clock))
+            before = meter.read()
+    return found
+
+
+@contextmanager
+def _kept(loop: type, meter: StageMeter, taken: list[Counts]) -> Iterator[None]:
+    """Keep what each step of a loop asks for, beside the sum of all."""
+    advance = loop.advance
+
+    def counted(*arguments: Any) -> Any:
+        before = meter.read()
+        result = advance(*arguments)
+        taken.append(meter.read() - before)
+        return result
+
+    with patch.object(loop, "advance", counted):
+        yield
+
+
+def sum_of(counts: Sequence[Counts]) -> Counts:
+    """Add up at least one."""
+    return reduce(Counts.__add__, counts)
