@@ -69,13 +69,11 @@ class FrameJudge:
     def scores(self, rotations: Tensor, turns: Tensor | None = None) -> Tensor:
         """How well frames (n, 22, 3, 3) fit the text, (n,) from -1 to 1; differentiable in the frames.
 
-        turns: (n,) radians by which each frame's views are turned, where the view encoder allows it.
+        turns: (n,) radians, on the CPU, by which each frame's views are turned, where the view encoder allows it.
         """
         vertices = pose_body(self._body, self._shaped, without_heading(rotations))
         if turns is None or not self._view.free_azimuth:
             turns = torch.zeros(len(vertices))
-        images = [
-            self._views.framed(points, tuple(azimuth + turn for azimuth in self._view.azimuths))
-            for points, turn in zip(vertices, turns.tolist())
-        ]
-        return self._view.compare(self._view.encode(torch.stack(images)), self._target)
+        azimuths = torch.tensor(self._view.azimuths)[None] + turns[:, None]
+        images = self._views.framed_sets(vertices, azimuths)
+        return self._view.compare(self._view.encode(images), self._target)

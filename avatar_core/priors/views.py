@@ -1,5 +1,6 @@
 """Images of texture-less grey bodies, by which codebooks and motions are judged."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,8 +8,9 @@ from torch import Tensor
 
 from avatar_core.bodies import BodyModel, ShapedBody
 from avatar_core.rendering.backends import DEFAULT_RENDERER, MeshRenderer, RendererName, mesh_renderer
-from avatar_core.rendering.cameras import Cameras, cat_cameras, orbit_cameras
+from avatar_core.rendering.cameras import Cameras, orbit_cameras
 from avatar_core.rendering.lights import Lights
+from avatar_core.transfers import sent
 
 GREY = 0.8
 FIELD_OF_VIEW = 0.7
@@ -53,28 +55,40 @@ class GreyViews:
 
     def framed(self, vertices: Tensor, azimuths: Sequence[float]) -> Tensor:
         """Images (len(azimuths), 3, H, W) in which the body (V, 3), wherever it is, fills the frame."""
-        return self.render(vertices, self.framing(vertices, azimuths))
+        return self.render(vertices, self._framing(vertices[None], torch.tensor([list(azimuths)])))
 
-    def framing(self, vertices: Tensor, azimuths: Sequence[float]) -> Cameras:
-        """Cameras about the middle of `vertices` (V, 3), slightly from above."""
+    def framed_sets(self, vertices: Tensor, azimuths: Tensor) -> Tensor:
+        """Images (N, A, 3, H, W) in which each body (N, V, 3), wherever it is, fills the frame: `framed`, all at once.
+
+        azimuths: (N, A) radians, of each body's views.
+        """
+        cameras = self._framing(vertices, azimuths)
+        every = vertices.repeat_interleave(azimuths.shape[1], dim=0)
+        return self.render(every, cameras).unflatten(0, azimuths.shape)
+
+    def _framing(self, vertices: Tensor, azimuths: Tensor) -> Cameras:
+        """Cameras (N A) about the middles of bodies (N, V, 3), slightly from above, at azimuths (N, A)."""
         points = vertices.detach()
-        low, high = points.amin(0), points.amax(0)
-        extent = (high - low).max()
-        distance = 0.5 * extent / (FILL * torch.tan(torch.tensor(FIELD_OF_VIEW / 2))) + 0.1 * extent
-        return cat_cameras(
-            [
-                orbit_cameras(azimuth, 0.12, float(distance), (low + high) / 2, FIELD_OF_VIEW, self.size)
-                for azimuth in azimuths
-            ]
+        low, high = points.amin(1), points.amax(1)
+        extent = (high - low).amax(1)
+        distance = 0.5 * extent / (FILL * math.tan(FIELD_OF_VIEW / 2)) + 0.1 * extent
+        views = azimuths.shape[1]
+        return orbit_cameras(
+            sent(azimuths.reshape(-1), points.device),
+            0.12,
+            distance.repeat_interleave(views),
+            ((low + high) / 2).repeat_interleave(views, dim=0),
+            FIELD_OF_VIEW,
+            self.size,
         )
 
     def render(self, vertices: Tensor, cameras: Cameras) -> Tensor:
-        """Images (B, 3, H, W) of one body (V, 3), differentiable in its vertices."""
+        """Images (B, 3, H, W) of one body (V, 3), or of one (B, V, 3) a camera, differentiable in vertices."""
         return self._renderer.render(
             vertices,
             cameras,
             lights=camera_lights(cameras),
-            colors=vertices.new_full((len(vertices), 3), GREY),
+            colors=vertices.new_full((vertices.shape[-2], 3), GREY),
             supersample=self._gradient_supersample if vertices.requires_grad else self._supersample,
         ).image
 

@@ -34,7 +34,7 @@ from avatar_core.stages.candidate_poses import CandidatePoses
 from avatar_core.stages.motion_generators import Config, Draft, Problem, make_generator
 
 NAME = "motion"
-VERSION = 5
+VERSION = 6
 logger = logging.getLogger(__name__)
 
 __all__ = ["NAME", "VERSION", "Config", "Motion", "finish", "run"]

@@ -5,6 +5,7 @@ from avatar_core.bodies import load_body
 from avatar_core.bodies.rotations import axis_angle_to_matrix
 from avatar_core.errors import ConfigError
 from avatar_core.priors.views import GreyViews, pose_body
+from avatar_core.seeds import torch_generator
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +80,18 @@ def test_more_samples_bring_images_with_gradients_nearer_to_those_without(body):
 def test_who_draws_is_chosen_by_name(body):
     with pytest.raises(ConfigError, match="neural_renderer draws on CUDA devices only"):
         GreyViews(body, 48, renderer="neural_renderer")
+
+
+def test_bodies_framed_together_look_as_each_alone(body):
+    views, shaped = GreyViews(body, 48), body.shape(body.neutral_shape)
+    angles = torch.zeros(3, 22, 3)
+    angles[1, 17, 2] = angles[2, 1, 0] = 0.6
+    vertices = pose_body(body, shaped, axis_angle_to_matrix(angles)).requires_grad_(True)
+    azimuths = torch.tensor([[0.0, 0.8], [0.3, -0.5], [3.0, 1.0]])
+    together = views.framed_sets(vertices, azimuths)
+    alone = torch.stack([views.framed(one, of.tolist()) for one, of in zip(vertices, azimuths)])
+    assert together.shape == (3, 2, 3, 48, 48)
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    weights = torch.rand(together.shape, generator=torch_generator(0))
+    (mine,), (other,) = (torch.autograd.grad((images * weights).sum(), vertices) for images in (together, alone))
+    torch.testing.assert_close(mine, other, atol=1e-3, rtol=1e-3)
