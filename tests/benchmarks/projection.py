@@ -100,7 +100,7 @@ def measure(preset: Preset, bench: Workbench, say: Say) -> list[Figure]:
     say(total - 1, total, "the other stages")
     others = count_stages(preset, bench)
     figures += [*searched, *(figure for stage in others for figure in _stage_figures(stage))]
-    host, device = sum(one.counts.host for one in others), sum(device_seconds(one.counts) for one in others)
+    host, device = sum(_host_seconds(one) for one in others), sum(device_seconds(one.counts) for one in others)
     for avatars in TOGETHER:
         parts = [step_parts(one, two, avatars, own_launch) for one, two in counted]
         every = config.steps / len(counted)
@@ -221,9 +221,14 @@ def search_seconds(bench: Workbench, config: Config) -> tuple[float, list[Figure
     return SEARCH_SHARE * sum(seconds for *_, seconds in rows), figures
 
 
+def _host_seconds(stage: StageCounts) -> float:
+    """Seconds of the processor, with those in which it launches what the device does."""
+    return stage.counts.host + stage.counts.kernels * LAUNCH
+
+
 def _stage_figures(stage: StageCounts) -> list[Figure]:
     return [
         Figure(NAME, f"measured: {stage.stage}, here", stage.clock, "s", note="as counted, with few steps of its loop"),
-        Figure(NAME, f"projected part of a stage: {stage.stage}, the processor", stage.counts.host, "s"),
+        Figure(NAME, f"projected part of a stage: {stage.stage}, the processor", _host_seconds(stage), "s"),
         Figure(NAME, f"projected part of a stage: {stage.stage}, the device", device_seconds(stage.counts), "s"),
     ]

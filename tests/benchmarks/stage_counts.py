@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import torch
 import warp as wp
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
@@ -31,6 +32,10 @@ from .workbench import Workbench
 
 SHORT = {"steps": 0, "search": {"starts": 8, "kept_starts": 1, "passes": 1}}
 """Texturing dresses the avatar that the other stages are counted on, and does not optimise it."""
+REFITTED = 128
+"""Bytes that a triangle's share of a hierarchy has, which refitting reads and writes."""
+CALIBRATING = 5000
+"""Operations that tell what counting one costs."""
 COUNTED_STEPS = 3
 """Steps that are taken of a stage's own loop, before it is grown to the preset's; the first warms up."""
 
@@ -46,30 +51,60 @@ class StageMeter:
         self._clock = clock
         self._torchs, self._warps = Counter(clock), WarpCounter()
         self._flops, self._kernels = FlopCounterMode(display=False), PartTimer(clock)
+        self._refitted = 0.0
+        refit = Probe(wp.Mesh, "refit", "kernels", seen=self._see_refit)
+        self._device_work = Probe(wp, "launch", "kernels"), refit
+        self._cost_of_counting = self._cost()
 
     @contextmanager
     def counting(self) -> Iterator[None]:
         """Count what is done inside the block."""
         with ExitStack() as stack:
             stack.enter_context(PartTimer(self._clock).probing(*self._warps.probes))
-            stack.enter_context(self._kernels.probing(Probe(wp, "launch", "kernels")))
+            stack.enter_context(self._kernels.probing(*self._device_work))
             stack.enter_context(self._flops)
             stack.enter_context(self._torchs)
             yield
 
     def read(self) -> Counts:
-        """Return all that was asked for until now; `host` is the clock, less the seconds inside of operations."""
+        """Return all that was asked for until now.
+
+        `host` is the clock, less the seconds inside of operations, and less what counting each of them costs.
+        """
         inside = self._torchs.seconds + sum(self._kernels.seconds.values())
+        inside += self._torchs.kernels * self._cost_of_counting
         return Counts(
             clip_flops=0.0,
             other_flops=float(self._flops.get_total_flops()),
-            streamed=self._torchs.streamed,
+            streamed=self._torchs.streamed + self._refitted,
             gathered=self._warps.gathered,
             queries=self._warps.queries,
             kernels=self._torchs.kernels,
             own_kernels=self._warps.kernels,
             host=self._clock() - inside,
         )
+
+    def _see_refit(self, arguments: tuple[Any, ...], result: None) -> None:
+        self._refitted += REFITTED * arguments[0].indices.size / 3
+
+    def _cost(self) -> float:
+        """Seconds that an operation takes longer, outside of it, when it is counted."""
+        number = torch.zeros(1)
+
+        def outside() -> float:
+            began, inside = self._clock(), self._torchs.seconds
+            for _ in range(CALIBRATING):
+                number.add(1.0)
+            return self._clock() - began - (self._torchs.seconds - inside)
+
+        outside()
+        plain = outside()
+        with self.counting():
+            outside()
+            counted = outside()
+        cost = max(0.0, counted - plain) / CALIBRATING
+        self._torchs.seconds, self._torchs.kernels, self._torchs.streamed = 0.0, 0, 0.0
+        return cost
 
 
 @dataclass(frozen=True)
