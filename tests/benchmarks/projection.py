@@ -228,7 +228,7 @@ def _host_seconds(stage: StageCounts) -> float:
 
 def _stage_figures(stage: StageCounts) -> list[Figure]:
     return [
-        Figure(NAME, f"measured: {stage.stage}, here", stage.clock, "s", note="as counted, with few steps of its loop"),
+        Figure(NAME, f"measured: {stage.stage}, here", stage.clock, "s", note="with few steps of its loop"),
         Figure(NAME, f"projected part of a stage: {stage.stage}, the processor", _host_seconds(stage), "s"),
         Figure(NAME, f"projected part of a stage: {stage.stage}, the device", device_seconds(stage.counts), "s"),
     ]

@@ -1,7 +1,8 @@
 """What whole stages ask of a device, and what stays on the processor, whatever the device.
 
-A stage runs here as it is, under counters. Its seconds inside torch's operations and mesh queries are left out, as a
-device would do them; all others stay: Python, unwrapping, decimation, pictures and films being written.
+An avatar is made here twice: as it is, by the clock, and under counters. Seconds inside torch's operations and mesh
+queries are taken off the clock's, as a device would do them; all others stay: Python, unwrapping, decimation, pictures
+and films being written. The counters' own seconds are in neither.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import torch
 import warp as wp
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,45 +34,52 @@ SHORT = {"steps": 0, "search": {"starts": 8, "kept_starts": 1, "passes": 1}}
 """Texturing dresses the avatar that the other stages are counted on, and does not optimise it."""
 REFITTED = 128
 """Bytes that a triangle's share of a hierarchy has, which refitting reads and writes."""
-CALIBRATING = 5000
-"""Operations that tell what counting one costs."""
 COUNTED_STEPS = 3
 """Steps that are taken of a stage's own loop, before it is grown to the preset's; the first warms up."""
 
 
-class StageMeter:
-    """Adds up what the code inside `counting` asks for.
+class Stopwatch:
+    """Tells the seconds of a clock, as counts of which all else is nothing."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Time what is done inside the block."""
+        yield
+
+    def read(self) -> Counts:
+        """Return the seconds until now."""
+        return Counts(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, host=self._clock())
+
+
+class Tally:
+    """Adds up what code asks of a device; `host` is what it spends on that here, below zero.
 
     Args:
         clock: seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
         self._torchs, self._warps = Counter(clock), WarpCounter()
-        self._flops, self._kernels = FlopCounterMode(display=False), PartTimer(clock)
+        self._flops, self._inside = FlopCounterMode(display=False), PartTimer(clock)
+        self._queries = PartTimer(clock)
         self._refitted = 0.0
-        refit = Probe(wp.Mesh, "refit", "kernels", seen=self._see_refit)
-        self._device_work = Probe(wp, "launch", "kernels"), refit
-        self._cost_of_counting = self._cost()
 
     @contextmanager
-    def counting(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Count what is done inside the block."""
+        refit = Probe(wp.Mesh, "refit", "inside", seen=self._see_refit)
         with ExitStack() as stack:
-            stack.enter_context(PartTimer(self._clock).probing(*self._warps.probes))
-            stack.enter_context(self._kernels.probing(*self._device_work))
+            stack.enter_context(self._queries.probing(*self._warps.probes))
+            stack.enter_context(self._inside.probing(Probe(wp, "launch", "inside"), refit))
             stack.enter_context(self._flops)
             stack.enter_context(self._torchs)
             yield
 
     def read(self) -> Counts:
-        """Return all that was asked for until now.
-
-        `host` is the clock, less the seconds inside of operations, and less what counting each of them costs.
-        """
-        inside = self._torchs.seconds + sum(self._kernels.seconds.values())
-        inside += self._torchs.kernels * self._cost_of_counting
+        """Return all until now."""
         return Counts(
             clip_flops=0.0,
             other_flops=float(self._flops.get_total_flops()),
@@ -81,30 +88,11 @@ class StageMeter:
             queries=self._warps.queries,
             kernels=self._torchs.kernels,
             own_kernels=self._warps.kernels,
-            host=self._clock() - inside,
+            host=-self._torchs.seconds - sum(self._inside.seconds.values()),
         )
 
     def _see_refit(self, arguments: tuple[Any, ...], result: None) -> None:
         self._refitted += REFITTED * arguments[0].indices.size / 3
-
-    def _cost(self) -> float:
-        """Seconds that an operation takes longer, outside of it, when it is counted."""
-        number = torch.zeros(1)
-
-        def outside() -> float:
-            began, inside = self._clock(), self._torchs.seconds
-            for _ in range(CALIBRATING):
-                number.add(1.0)
-            return self._clock() - began - (self._torchs.seconds - inside)
-
-        outside()
-        plain = outside()
-        with self.counting():
-            outside()
-            counted = outside()
-        cost = max(0.0, counted - plain) / CALIBRATING
-        self._torchs.seconds, self._torchs.kernels, self._torchs.streamed = 0.0, 0, 0.0
-        return cost
 
 
 @dataclass(frozen=True)
@@ -123,6 +111,17 @@ def count_stages(preset: Preset, bench: Workbench) -> list[StageCounts]:
 
     Of the loops that motion and the texture's refinement have, a few steps are taken, and grown to the preset's.
     """
+    load_models("anny", "bodyclip", str(bench.context.device))
+    taken, counted = (_make(preset, bench, meter) for meter in (Stopwatch(bench.clock), Tally(bench.clock)))
+    return [
+        StageCounts(stage, one.counts + counted[stage].counts, one.clock)
+        for stage, one in taken.items()
+        if stage != "texturing"
+    ]
+
+
+def _make(preset: Preset, bench: Workbench, meter: Stopwatch | Tally) -> dict[str, StageCounts]:
+    """What the meter reads of each stage."""
     steps = {"motion": preset.motion.steps, "export": preset.export.refine.steps}
     short = {name: min(count, COUNTED_STEPS) for name, count in steps.items()}
     changed = {
@@ -131,13 +130,12 @@ def count_stages(preset: Preset, bench: Workbench) -> list[StageCounts]:
         "motion": {"steps": short["motion"]},
         "export": {"refine": {"steps": short["export"]}},
     }
-    meter, taken = StageMeter(bench.clock), []
-    found: list[StageCounts] = []
+    taken: list[Counts] = []
+    found: dict[str, StageCounts] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, ExitStack() as stack:
         path = Path(folder) / "dressed.yaml"
         path.write_text(yaml.safe_dump(changed), encoding="utf-8")
-        load_models("anny", "bodyclip", str(bench.context.device))
-        stack.enter_context(meter.counting())
+        stack.enter_context(meter.running())
         for loop in (LatentMotion, export_refine._Work):
             stack.enter_context(_kept(loop, meter, taken))
         before = meter.read()
@@ -148,14 +146,13 @@ def count_stages(preset: Preset, bench: Workbench) -> list[StageCounts]:
                 typical = sum_of(taken[1:] or taken) * (len(taken) / max(len(taken) - 1, 1))
                 counts = counts - sum_of(taken) + typical * repeats
                 taken.clear()
-            if cost.stage != "texturing":
-                found.append(StageCounts(cost.stage, counts, cost.clock))
+            found[cost.stage] = StageCounts(cost.stage, counts, cost.clock)
             before = meter.read()
     return found
 
 
 @contextmanager
-def _kept(loop: type, meter: StageMeter, taken: list[Counts]) -> Iterator[None]:
+def _kept(loop: type, meter: Stopwatch | Tally, taken: list[Counts]) -> Iterator[None]:
     """Keep what each step of a loop asks for, beside the sum of all."""
     advance = loop.advance
 
