@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,9 @@ class Tally:
         with ExitStack() as stack:
             stack.enter_context(self._queries.probing(*self._warps.probes))
             stack.enter_context(self._inside.probing(Probe(wp, "launch", "inside"), refit))
-            stack.enter_context(self._flops)
+            # The one entered first is the innermost: nothing but an operation itself is inside of its seconds.
             stack.enter_context(self._torchs)
+            stack.enter_context(self._flops)
             yield
 
     def read(self) -> Counts:
@@ -113,11 +114,12 @@ def count_stages(preset: Preset, bench: Workbench) -> list[StageCounts]:
     """
     load_models("anny", "bodyclip", str(bench.context.device))
     taken, counted = (_make(preset, bench, meter) for meter in (Stopwatch(bench.clock), Tally(bench.clock)))
-    return [
-        StageCounts(stage, one.counts + counted[stage].counts, one.clock)
-        for stage, one in taken.items()
-        if stage != "texturing"
-    ]
+    found = []
+    for stage, one in taken.items():
+        both = one.counts + counted[stage].counts
+        if stage != "texturing":
+            found.append(StageCounts(stage, replace(both, host=max(0.0, both.host)), one.clock))
+    return found
 
 
 def _make(preset: Preset, bench: Workbench, meter: Stopwatch | Tally) -> dict[str, StageCounts]:

@@ -179,11 +179,12 @@ def test_the_other_stages_are_counted_with_all_steps_of_their_loops(bench: Workb
     counted = {one.stage: one for one in count_stages(tiny.model_copy(update=many), bench)}
     assert list(counted) == ["coarse_shape", "implicit_init", "candidate_poses", "motion", "export"]
     for stage, one in counted.items():
-        assert min(one.counts.host, one.counts.streamed, one.counts.kernels) > 0, stage
-    assert all(one.counts.host <= one.clock for stage, one in counted.items() if stage not in many)
+        assert min(one.counts.streamed, one.counts.kernels) > 0, stage
+    planning = 0.2
+    assert all(0 <= one.counts.host < one.clock + planning for stage, one in counted.items() if stage not in many)
+    assert counted["implicit_init"].counts.host < 0.9 * counted["implicit_init"].clock, "a device would do most of it"
     for stage in many:
         assert counted[stage].counts.kernels > 5000 * 50, stage
-        assert counted[stage].counts.host > 5 * counted[stage].clock, "of three steps here"
 
 
 def test_a_search_is_projected_from_what_it_asks_of_a_device(bench: Workbench) -> None:
