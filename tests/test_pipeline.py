@@ -30,7 +30,7 @@ def bare(preset, encoder):
 
 
 def saturation(views, field):
-    return 10 * views.albedo.std(dim=1).mean()
+    return 10 * (views.albedo.std(dim=1) * views.shown).sum() / views.shown.sum().clamp_min(1)
 
 
 def test_importing_the_package_does_not_load_torch():
