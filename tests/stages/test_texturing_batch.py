@@ -35,6 +35,19 @@ def calls(small_context, monkeypatch):
     return seen
 
 
+@pytest.fixture(params=[False, True], ids=["waiting", "queued"])
+def _as_queued(request, monkeypatch):
+    """Steps as a CPU takes them, and as they are queued on a GPU."""
+    begin = texturing.TexturingRun.__init__
+
+    def begun(run, *arguments):
+        begin(run, *arguments)
+        run.queued = request.param
+
+    monkeypatch.setattr(texturing.TexturingRun, "__init__", begun)
+
+
+@pytest.mark.usefixtures("_as_queued")
 def test_a_batch_comes_out_as_its_avatars_do_alone_and_asks_the_encoder_once_a_step(jobs, calls):
     together = run_batch(jobs, SIX_STEPS)
     assert len(calls) == SIX_STEPS.steps
