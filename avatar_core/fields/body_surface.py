@@ -11,8 +11,8 @@ import warp as wp
 from torch import Tensor, nn
 
 from avatar_core.bodies.base import BodyModel
-from avatar_core.fields.warp_runtime import Vectors, as_array, launch
 from avatar_core.rendering.rasterizer import MeshRays
+from avatar_core.rendering.warp_runtime import Rows, as_array, launch
 
 WINDING_ACCURACY = 2.0
 """Barnes-Hut ratio of Warp's winding numbers; its own default."""
@@ -99,11 +99,11 @@ class BodySurface:
         distance = points.new_empty(len(points))
         inputs = [
             self._mesh.id,
-            Vectors(points, wp.vec3),
+            Rows(points, wp.vec3),
             float(max_distance),
-            face,
-            Vectors(bary, wp.vec3),
-            distance,
+            Rows(face),
+            Rows(bary, wp.vec3),
+            Rows(distance),
         ]
         launch(_closest, len(points), inputs, on=points)
         return Closest(face, bary, distance)
@@ -115,11 +115,11 @@ class BodySurface:
         inside = points.new_empty(len(points), dtype=torch.bool)
         inputs = [
             self._mesh.id,
-            Vectors(points, wp.vec3),
+            Rows(points, wp.vec3),
             float(max_distance),
             WINDING_ACCURACY,
             WINDING_INSIDE,
-            inside,
+            Rows(inside),
         ]
         launch(_inside, len(points), inputs, on=points)
         return inside

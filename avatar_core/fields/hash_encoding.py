@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from avatar_core.fields.hash_kernels import encode_backward_points, encode_backward_table, encode_forward
 from avatar_core.fields.hash_layout import FEATURES, HashConfig, HashLayout, hash_layout
-from avatar_core.fields.warp_runtime import Vectors, launch
+from avatar_core.rendering.warp_runtime import FIRST, LEAST_ROWS, Rows, Shared, launch, launch_side_by_side, stretches
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +62,15 @@ class Grids:
         return [*self._arrays, len(points) // len(self)]
 
     @cached_property
-    def _arrays(self) -> list[Tensor | Vectors]:
+    def _arrays(self) -> list[Tensor | Shared]:
         return [
             self.cells,
-            Vectors(self.dims, wp.vec3i),
+            Shared(self.dims, wp.vec3i),
             self.offsets,
             self.sizes,
             self.dense,
-            Vectors(self.lower, wp.vec3),
-            Vectors(self.upper, wp.vec3),
+            Shared(self.lower, wp.vec3),
+            Shared(self.upper, wp.vec3),
         ]
 
 
@@ -138,11 +138,12 @@ class _Encode(torch.autograd.Function):
         ctx.save_for_backward(points, table)
         features = points.new_empty(len(points), grids.levels, FEATURES)
         inputs = [
-            Vectors(points, wp.vec3),
-            Vectors(table, wp.vec2),
+            Rows(points, wp.vec3),
+            Shared(table, wp.vec2),
             ctx.weights,
             *grids.arguments(points),
-            Vectors(features, wp.vec2),
+            FIRST,
+            Rows(features, wp.vec2),
         ]
         launch(encode_forward, len(points), inputs, on=points)
         return features.view(len(points), grids.levels * FEATURES)
@@ -152,20 +153,26 @@ class _Encode(torch.autograd.Function):
     def backward(ctx, grad_features: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         points, table = ctx.saved_tensors
         shared = [ctx.weights, *ctx.grids.arguments(points)]
-        grad = Vectors(grad_features.contiguous().view(len(points), ctx.grids.levels, FEATURES), wp.vec2)
+        grad = grad_features.contiguous().view(len(points), ctx.grids.levels, FEATURES)
         grad_points = grad_table = None
         if ctx.needs_input_grad[1]:
             grad_table = torch.zeros_like(table)
-            inputs = [Vectors(points, wp.vec3), *shared, grad, Vectors(grad_table, wp.vec2)]
-            launch(encode_backward_table, len(points), inputs, on=points)
+            before, behind = [Shared(points, wp.vec3), *shared], [Shared(grad, wp.vec2), Shared(grad_table, wp.vec2)]
+            # Each level adds to its own part of the table: cores share them out.
+            cores = 1
+            if points.device.type == "cpu" and len(points) >= LEAST_ROWS:
+                cores = min(ctx.grids.levels, torch.get_num_threads())
+            parts = [(len(points), [*before, *levels, *behind]) for levels in stretches(ctx.grids.levels, cores)]
+            launch_side_by_side(encode_backward_table, parts, on=points)
         if ctx.needs_input_grad[0]:
             grad_points = torch.empty_like(points)
             inputs = [
-                Vectors(points, wp.vec3),
-                Vectors(table, wp.vec2),
+                Rows(points, wp.vec3),
+                Shared(table, wp.vec2),
                 *shared,
-                grad,
-                Vectors(grad_points, wp.vec3),
+                FIRST,
+                Rows(grad, wp.vec2),
+                Rows(grad_points, wp.vec3),
             ]
             launch(encode_backward_points, len(points), inputs, on=points)
         return grad_points, grad_table, None, None

@@ -3,8 +3,10 @@
 A launch encodes the points of one or more grids (of K avatars), each grid's after the other's, `share` points a grid.
 What is known of a level lies in flat arrays, grid after grid; `offsets` count from the start of the one table of all.
 
-On the CPU Warp runs threads one after another, so that the backward pass adds into the table in a fixed
-order and is bit-reproducible; on CUDA the order of its atomic additions varies.
+On the CPU Warp runs threads one after another, and levels have tables of their own, so that the backward pass adds into
+each in a fixed order and is bit-reproducible; on CUDA the order of its atomic additions varies.
+
+`first` is the number of the first point of a launch that takes a part of them (see `warp_runtime.launch`).
 """
 
 # mypy: disable-error-code="valid-type,index,operator"
@@ -51,10 +53,11 @@ def encode_forward(
     lower: wp.array(dtype=wp.vec3),
     upper: wp.array(dtype=wp.vec3),
     share: int,
+    first: int,
     features: wp.array2d(dtype=wp.vec2),
 ):
     i = wp.tid()
-    grid = i // share
+    grid = (first + i) // share
     levels = cells.shape[0] // lower.shape[0]
     point = clamp_point(points[i], lower[grid], upper[grid]) - lower[grid]
     for own in range(levels):
@@ -93,6 +96,8 @@ def encode_backward_table(
     lower: wp.array(dtype=wp.vec3),
     upper: wp.array(dtype=wp.vec3),
     share: int,
+    first_level: int,
+    last_level: int,
     grad_features: wp.array2d(dtype=wp.vec2),
     grad_table: wp.array(dtype=wp.vec2),
 ):
@@ -100,7 +105,7 @@ def encode_backward_table(
     grid = i // share
     levels = cells.shape[0] // lower.shape[0]
     point = clamp_point(points[i], lower[grid], upper[grid]) - lower[grid]
-    for own in range(levels):
+    for own in range(first_level, last_level):
         level = grid * levels + own
         grad = grad_features[i, own] * level_weights[level]
         # Points that nothing depends on (unseen samples, padding) would only queue up for the same rows.
@@ -137,11 +142,12 @@ def encode_backward_points(
     lower: wp.array(dtype=wp.vec3),
     upper: wp.array(dtype=wp.vec3),
     share: int,
+    first: int,
     grad_features: wp.array2d(dtype=wp.vec2),
     grad_points: wp.array(dtype=wp.vec3),
 ):
     i = wp.tid()
-    grid = i // share
+    grid = (first + i) // share
     levels = cells.shape[0] // lower.shape[0]
     original = points[i]
     inside = clamp_point(original, lower[grid], upper[grid])

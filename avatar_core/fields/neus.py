@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from avatar_core.fields.neus_kernels import composite_backward, composite_forward
-from avatar_core.fields.warp_runtime import launch
+from avatar_core.rendering.warp_runtime import Rows, launch
 
 VARIANCE_SCALE = 10.0
 """The sharpness is exp(VARIANCE_SCALE * parameter), as in NeuS, so that Adam moves it by useful factors."""
@@ -56,6 +56,10 @@ def composite(distances: Tensor, depths: Tensor, sharpness: Tensor) -> Composite
     return Composite(*_Composite.apply(distances, depths, sharpness))
 
 
+SHARPNESS = 3
+"""Where the sharpness is among what the backward pass is left with."""
+
+
 class _Composite(torch.autograd.Function):
     @staticmethod
     def forward(ctx, distances: Tensor, depths: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,7 +67,7 @@ class _Composite(torch.autograd.Function):
         odds = torch.exp((distances * -sharpness).clamp(-DEEPEST, DEEPEST))
         rays, ends = distances.shape
         outputs = [distances.new_empty(rays, ends - 1), distances.new_empty(rays), distances.new_empty(rays)]
-        launch(composite_forward, rays, [distances, odds, depths, *outputs], on=distances)
+        launch(composite_forward, rays, [Rows(one) for one in (distances, odds, depths, *outputs)], on=distances)
         ctx.save_for_backward(distances, odds, depths, sharpness.reshape(1), *outputs)
         return outputs[0], outputs[1], outputs[2]
 
@@ -74,5 +78,11 @@ class _Composite(torch.autograd.Function):
         distances = saved[0]
         grad_distances, grad_sharpness = torch.empty_like(distances), distances.new_empty(len(distances))
         arrays = [*saved, *(grad.contiguous() for grad in grads), grad_distances, grad_sharpness]
-        launch(composite_backward, len(distances), arrays, on=distances)
+        # All but the sharpness have a row a ray.
+        launch(
+            composite_backward,
+            len(distances),
+            [one if one is saved[SHARPNESS] else Rows(one) for one in arrays],
+            on=distances,
+        )
         return grad_distances, None, grad_sharpness.sum()

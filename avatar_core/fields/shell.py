@@ -11,9 +11,9 @@ from avatar_core.fields.body_sdf import BodySdf
 from avatar_core.fields.body_surface import BodySurface
 from avatar_core.fields.garment_volume import volume_meshes
 from avatar_core.fields.shell_kernels import look
-from avatar_core.fields.warp_runtime import Vectors, launch
 from avatar_core.rendering.cameras import Cameras
 from avatar_core.rendering.rasterizer import MeshRays
+from avatar_core.rendering.warp_runtime import FIRST, Rows, Shared, launch
 from avatar_core.transfers import Awaited
 
 LONGEST, LONGEST_LOOSE = 0.36, 0.9
@@ -132,19 +132,20 @@ class Shell:
         inputs = [
             self.wall.mesh_id,
             self.body.mesh_id,
-            *(Vectors(one.contiguous(), wp.vec3) for one in (cameras.eye, cameras.target, cameras.up)),
+            *(Shared(one.contiguous(), wp.vec3) for one in (cameras.eye, cameras.target, cameras.up)),
             cameras.fov_y.contiguous(),
-            Vectors(shifts.contiguous(), wp.vec2),
+            Shared(shifts.contiguous(), wp.vec2),
             cameras.width,
             cameras.height,
+            FIRST,
             grid.values.contiguous(),
             wp.vec3(*grid.lower),
             float(grid.cell),
             float(self.inward),
             float(self.reach),
             float(self.longest),
-            Vectors(directions, wp.vec3),
-            *(kept, on_body, body_depth, near, far),
+            Rows(directions, wp.vec3),
+            *(Rows(one) for one in (kept, on_body, body_depth, near, far)),
         ]
         launch(look, size, inputs, on=directions)
         place = kept.cumsum(0)

@@ -67,6 +67,7 @@ def look(
     shifts: wp.array(dtype=wp.vec2),
     width: int,
     height: int,
+    first_ray: int,
     values: wp.array3d(dtype=float),
     lower: wp.vec3,
     cell: float,
@@ -81,8 +82,9 @@ def look(
     far: wp.array(dtype=float),
 ):
     i = wp.tid()
-    view = i // (width * height)
-    pixel = i - view * width * height
+    ray = first_ray + i
+    view = ray // (width * height)
+    pixel = ray - view * width * height
     row = pixel // width
     column = float(pixel - row * width) + 0.5 + shifts[view][0]
     eye = eyes[view]

@@ -13,7 +13,7 @@ from avatar_core.errors import BodyError
 from avatar_core.rendering.cameras import Cameras
 from avatar_core.rendering.silhouettes import Crossings, find_candidates, keep_visible
 from avatar_core.rendering.topology import mesh_topology
-from avatar_core.rendering.warp_runtime import torch_stream
+from avatar_core.rendering.warp_runtime import Rows, launch, torch_stream
 
 
 @wp.kernel(enable_backward=False)
@@ -137,22 +137,16 @@ class MeshRays:
         face = torch.empty(count, dtype=torch.int64, device=self.device)
         bary = torch.empty(count, 3, dtype=torch.float32, device=self.device)
         distance = torch.empty(count, dtype=torch.float32, device=self.device)
-        if count:
-            with torch_stream(self.device):
-                wp.launch(
-                    _cast_rays,
-                    dim=count,
-                    inputs=[
-                        self.mesh_id,
-                        wp.from_torch(starts, dtype=wp.vec3),
-                        wp.from_torch(ways, dtype=wp.vec3),
-                        float(max_distance),
-                        wp.from_torch(face),
-                        wp.from_torch(bary, dtype=wp.vec3),
-                        wp.from_torch(distance),
-                    ],
-                    device=str(self.device),
-                )
+        inputs = [
+            self.mesh_id,
+            Rows(starts, wp.vec3),
+            Rows(ways, wp.vec3),
+            float(max_distance),
+            Rows(face),
+            Rows(bary, wp.vec3),
+            Rows(distance),
+        ]
+        launch(_cast_rays, count, inputs, on=ways)
         return face.reshape(shape), bary.reshape(*shape, 3), distance.reshape(shape)
 
     def rasterize(self, cameras: Cameras, *, silhouettes: bool = False) -> Raster:

@@ -19,6 +19,7 @@ from avatar_core.fields.hash_kernels import encode_forward
 from avatar_core.fields.hash_layout import FEATURES
 from avatar_core.fields.shell_kernels import PROBES
 from avatar_core.rendering.rasterizer import MeshRays
+from avatar_core.rendering.warp_runtime import Rows
 from avatar_core.seeds import torch_generator
 from avatar_core.stages import texturing
 from avatar_core.stages.texturing import TexturingRun
@@ -119,6 +120,7 @@ class WarpCounter:
         self.gathered = 0.0
         self.probes = (
             Probe(hash_encoding, "launch", seen=self._encoded),
+            Probe(hash_encoding, "launch_side_by_side", seen=self._added),
             Probe(neus, "launch", seen=self._launched),
             Probe(body_surface, "launch", seen=self._asked),
             Probe(shell, "launch", seen=self._looked),
@@ -130,11 +132,15 @@ class WarpCounter:
 
     def _encoded(self, arguments: tuple[Any, ...], result: None) -> None:
         kernel, points, inputs = arguments
-        forward = kernel is encode_forward
-        levels = inputs[-1 if forward else -2].tensor.shape[1]
-        rows = points * levels * CORNERS
+        self._gather(points, inputs[-1 if kernel is encode_forward else -2].tensor.shape[1])
+
+    def _added(self, arguments: tuple[Any, ...], result: None) -> None:
+        _, ((points, inputs), *_) = arguments
         # What is added to a table is read and written.
-        self.gathered += rows * FEATURES * 4 * (1 if forward else 2)
+        self._gather(2 * points, inputs[-2].tensor.shape[1])
+
+    def _gather(self, points: int, levels: int) -> None:
+        self.gathered += points * levels * CORNERS * FEATURES * 4
         self.kernels += 1
 
     def _asked(self, arguments: tuple[Any, ...], result: None) -> None:
@@ -143,7 +149,7 @@ class WarpCounter:
 
     def _looked(self, arguments: tuple[Any, ...], result: None) -> None:
         _, pixels, inputs = arguments
-        kept, *_ = (one for one in inputs if isinstance(one, Tensor) and one.dtype == torch.bool)
+        kept, *_ = (one.tensor for one in inputs if isinstance(one, Rows) and one.tensor.dtype == torch.bool)
         # Each is cast at the wall and at the body; those that are kept look along their whole way, at most.
         self.queries += 2 * pixels
         self.gathered += float(kept.sum()) * PROBES * CORNERS * 4

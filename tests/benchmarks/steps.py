@@ -115,6 +115,7 @@ def step_probes(run: TexturingRun) -> tuple[Probe, ...]:
         Probe(shell, "launch", detail="casts and look-ups along rays"),
         Probe(BodySdf, "distance", detail="grid look-ups"),
         Probe(hash_encoding, "launch", detail="hash encodings"),
+        Probe(hash_encoding, "launch_side_by_side", detail="hash encodings"),
         Probe(run.field.geometry_head, "forward", detail="small networks"),
         Probe(run.field.color_head, "forward", detail="small networks"),
     )

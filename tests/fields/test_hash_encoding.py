@@ -121,3 +121,20 @@ def test_an_empty_box_is_refused():
 def test_cells_that_grow_are_refused():
     with pytest.raises(ConfigError, match="finest_cell"):
         hash_layout(HashConfig(coarsest_cell=0.1, finest_cell=0.2), LOWER, UPPER)
+
+
+def test_cores_share_the_work_and_change_no_bit():
+    encoding = HashEncoding(CONFIG, LOWER, UPPER, torch_generator(0, "table"))
+    points = random_points(9000).requires_grad_(True)
+    weights = torch.rand(9000, encoding.width, generator=torch_generator(2, "weights"))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            features = encoding(points)
+            gradients = torch.autograd.grad((features * weights).sum(), [encoding.table, points])
+            found.append((features.detach(), *gradients))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(found[0], other))
