@@ -80,4 +80,10 @@ TOP_HAT = Headpiece(
         Cone(Ring(0.045, 0.090, 0.105), Ring(0.250, 0.096, 0.112)),
     )
 )
+CHEF_HAT = Headpiece(
+    (
+        Cone(Ring(0.040, 0.092, 0.107), Ring(0.165, 0.092, 0.107)),
+        Ellipsoid(Ring(0.190, 0.128, 0.138), 0.068),
+    )
+)
 AFRO = Headpiece((Ellipsoid(Ring(0.055, 0.165, 0.145, -0.045), 0.150),))

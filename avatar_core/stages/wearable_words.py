@@ -47,12 +47,17 @@ WORDS: dict[str, tuple[str, ...]] = {
         "cowboy", "cowgirl",
     ),
     "top hat": ("tophat", "cylinder hat", "stovepipe hat"),
+    "chef hat": ("toque", "cook hat", "baker hat", "chef", "cook"),
+    "helmet": ("knight", "astronaut", "cosmonaut"),
     "hood": ("balaclava",),
     "sunglasses": ("glasses", "goggle"),
     "face mask": ("surgical mask",),
 }  # fmt: skip
 """What prompts call a wearable besides its name; the plural in s is understood, and one word may stand between the
 words of a name ("a wide red skirt")."""
+WEARERS = frozenset({"wizard", "witch", "cowboy", "cowgirl", "chef", "cook", "bride"})
+"""Words above that name not a thing but who wears it: the plain kind that they are given beside it ("a cowboy with a
+brown hat") is theirs."""
 _WITHOUT = re.compile(r"\b(?:no|not|without)\s+(?:(?:an?|any|his|her|their|the)\s+)?$")
 _BETWEEN = r"(?:'s)?\s+(?:(?!(?:and|or|with|no|not|without|in|a|an|the)\b)[\w-]+\s+)?"
 
@@ -72,7 +77,12 @@ def mentions(prompt: str) -> list[tuple[str, int, int, bool]]:
     text = prompt.lower()
     found = [(name, start, end) for name, phrase in _PATTERNS for start, end in _spans(phrase, text)]
     kept = [one for one in found if not any(_inside(one, other) for other in found)]
-    return [(name, start, end, bool(_WITHOUT.search(text[:start]))) for name, start, end in kept]
+    theirs = {_PLAIN.get(name): name for name, start, end in kept if text[start:end] in WEARERS}
+    told = []
+    for name, start, end in kept:
+        denied = bool(_WITHOUT.search(text[:start]))
+        told.append((name if denied else theirs.get(name, name), start, end, denied))
+    return told
 
 
 def _pattern(phrase: str) -> re.Pattern[str]:
@@ -80,6 +90,7 @@ def _pattern(phrase: str) -> re.Pattern[str]:
     return re.compile(rf"\b{words}(?:'?s)?\b(?!-)")
 
 
+_PLAIN = {wearable.name: wearable.like for wearable in WEARABLES if wearable.like is not None}
 _PATTERNS = [
     (wearable.name, _pattern(phrase))
     for wearable in WEARABLES

@@ -159,7 +159,11 @@ def test_every_slot_has_colours():
         ("a cowboy without his hat", {"brimmed hat"}, {"hat"}),
         ("a man in a black suit with a red tie", {"open jacket", "trousers", "tie"}, set()),
         ("a woman in a red swimsuit", {"swimsuit"}, set()),
-        ("a knight in a suit of armour", {"bodysuit"}, set()),
+        ("a knight in a suit of armour", {"bodysuit", "helmet"}, set()),
+        ("a cowboy with a brown hat and blue jeans", {"brimmed hat", "trousers"}, set()),
+        ("a chef in a white uniform with a tall chef hat", {"chef hat"}, set()),
+        ("a bride in a white dress", {"ball gown"}, set()),
+        ("a man in a hat and a wizard hat", {"hat", "pointed hat"}, set()),
         ("a witch with no hat", {"robe", "pointed hat"}, {"hat"}),
     ],
 )
@@ -181,6 +185,7 @@ def test_a_prompt_names_what_is_worn_and_what_is_not(prompt, named, absent):
         ("Navy blue trousers, GRAY boots", {"trousers": {"navy"}, "boots": {"grey"}}),
         ("a red-haired man with boots", {}),
         ("a suit of gold armor", {"bodysuit": {"gold"}}),
+        ("a cowboy with a brown hat", {"brimmed hat": {"brown"}}),
     ],
 )
 def test_a_prompt_gives_colours_to_what_is_worn(prompt, told):
