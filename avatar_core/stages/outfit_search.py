@@ -8,7 +8,7 @@ slot at a time.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,11 +160,15 @@ def search_outfit(
 def options(named: frozenset[str], absent: frozenset[str]) -> dict[str, list[str]]:
     """Return the wearables of each slot that a search may try for a prompt that names some and denies others.
 
-    A special kind ("pointed hat") is worn only where it is named, and then in the place of the plain one.
+    A special kind ("pointed hat") is worn only where it is named, and then in the place of the plain one. Where a top
+    or a bottom is named and nothing in one piece, nothing in one piece takes their place.
     """
     replaced = {wearable.like for wearable in WEARABLES if wearable.name in named} - named
     denied = absent | {wearable.name for wearable in WEARABLES if wearable.like in absent}
     out = denied | replaced
+    in_slots = {wearable.slot for wearable in WEARABLES if wearable.name in named}
+    if in_slots & set(REPLACED_BY_ONE_PIECE) and "full" not in in_slots:
+        out |= {wearable.name for wearable in WEARABLES if wearable.slot == "full"}
 
     def allowed(wearable: Wearable) -> bool:
         return wearable.slot == "skin" or (
@@ -209,12 +213,13 @@ class _Search:
     def _random_outfit(self) -> Outfit:
         outfit = Outfit(())
         drawn = int(torch.randint(3, (1,), generator=self.generator))
-        hidden = REPLACED_BY_ONE_PIECE if drawn == 0 else ("full",)
+        hidden = REPLACED_BY_ONE_PIECE if drawn == 0 and self.options["full"] else ("full",)
         for slot in (slot for slot in STAPLES if slot not in hidden and self.options[slot]):
             options = self.options[slot]
-            names = tuple({"skin": SKIN_COLORS, "hair": HAIR_COLORS}.get(slot, colors_of(slot)))
             draws = torch.randint(1 << 30, (2,), generator=self.generator).tolist()
-            outfit = outfit.put(slot, Worn(options[draws[0] % len(options)], names[draws[1] % len(names)]))
+            wearable = options[draws[0] % len(options)]
+            names = tuple({"skin": SKIN_COLORS, "hair": HAIR_COLORS}.get(slot, self._colors(wearable, slot)))
+            outfit = outfit.put(slot, Worn(wearable, names[draws[1] % len(names)]))
         return outfit
 
     def _improve(self, outfit: Outfit, score: float) -> tuple[Outfit, float]:
@@ -242,7 +247,7 @@ class _Search:
         candidates: list[Worn | None] = []
         screened = []
         for wearable in self.options[slot]:
-            worn = [Worn(wearable, name) for name in colors_of(slot)]
+            worn = [Worn(wearable, name) for name in self._colors(wearable, slot)]
             costs = torch.tensor([self._cost(one, slot) for one in worn])
             candidates += worn
             screened.append(self._screen(outfit, slot, worn) - costs)
@@ -278,6 +283,17 @@ class _Search:
         gain = extra + rare + unlikely + UNUSUAL * unusual + COVERING * covering
         return self.margin * (gain - NAMED * named - TOLD * told)
 
+    def _colors(self, wearable: str, slot: str, liked: str | None = None) -> Sequence[str]:
+        """The colours that something may have: those that the prompt gives to it, or else all; or a liked one of them.
+
+        What a prompt says in words is no matter of likeness: a black suit is black.
+        """
+        given = self.told.get(wearable, frozenset())
+        allowed = [name for name in colors_of(slot) if name in given]
+        if liked is not None and liked in (allowed or colors_of(slot)):
+            return [liked]
+        return allowed or list(colors_of(slot))
+
     def _told(self, worn: Worn, slot: str) -> bool:
         """Whether the prompt gives this colour to it ("brown trousers", "long green hair", "hair dyed green")."""
         if slot not in ("skin", "hair", "beard"):
@@ -293,11 +309,12 @@ class _Search:
             return outfit, score
         bare = outfit.put("full", None)
         pairs = [
-            bare.put("top", Worn(top, piece.color)).put("bottom", Worn(bottom, color))
+            bare.put("top", Worn(top, above)).put("bottom", Worn(bottom, below))
             for top in ("long-sleeved shirt", "t-shirt")
             for bottom in ("trousers", "shorts")
             if top in self.options["top"] and bottom in self.options["bottom"]
-            for color in colors_of("bottom")
+            for above in self._colors(top, "top", liked=piece.color)
+            for below in self._colors(bottom, "bottom")
         ]
         if not pairs:
             return outfit, score
@@ -313,6 +330,10 @@ class _Search:
         """Exchange the colours of top and bottom: one move that single slots cannot make."""
         top, bottom = outfit.get("top"), outfit.get("bottom")
         if top is None or bottom is None:
+            return outfit, score
+        if bottom.color not in self._colors(top.wearable, "top") or top.color not in self._colors(
+            bottom.wearable, "bottom"
+        ):
             return outfit, score
         swapped = outfit.put("top", Worn(top.wearable, bottom.color))
         swapped = swapped.put("bottom", Worn(bottom.wearable, top.color))

@@ -34,28 +34,29 @@ WORDS: dict[str, tuple[str, ...]] = {
     "long gloves": ("gauntlet",),
     "shoes": ("shoe", "sneaker", "trainer", "loafer", "sandal"),
     "boots": ("boot",),
-    "cape": ("cloak",),
-    "afro": ("afro hair", "big hair", "huge hair", "big curly hair", "bushy hair"),
+    "cape": ("cloak", "superman", "supergirl", "batman", "vampire", "dracula"),
+    "afro": ("afro hair", "big hair", "huge hair", "big curly hair", "bushy hair", "clown"),
     "mustache": ("moustache",),
     "beard": ("bearded",),
     "headband": ("bandana", "headscarf"),
-    "crown": ("tiara", "diadem"),
+    "crown": ("tiara", "diadem", "king", "queen", "princess"),
     "hat": ("cap", "beanie"),
     "pointed hat": ("pointy hat", "conical hat", "cone hat", "wizard hat", "witch hat", "wizard", "witch"),
     "brimmed hat": (
         "cowboy hat", "straw hat", "sun hat", "wide-brimmed hat", "wide brimmed hat", "fedora", "sombrero", "stetson",
         "cowboy", "cowgirl",
     ),
-    "top hat": ("tophat", "cylinder hat", "stovepipe hat"),
+    "top hat": ("tophat", "cylinder hat", "stovepipe hat", "magician"),
     "chef hat": ("toque", "cook hat", "baker hat", "chef", "cook"),
     "helmet": ("knight", "astronaut", "cosmonaut"),
-    "hood": ("balaclava",),
+    "hood": ("balaclava", "ninja"),
+    "full mask": ("spider man", "spider-man", "spiderman", "iron man", "ironman"),
     "sunglasses": ("glasses", "goggle"),
     "face mask": ("surgical mask",),
 }  # fmt: skip
 """What prompts call a wearable besides its name; the plural in s is understood, and one word may stand between the
 words of a name ("a wide red skirt")."""
-WEARERS = frozenset({"wizard", "witch", "cowboy", "cowgirl", "chef", "cook", "bride"})
+WEARERS = frozenset({"wizard", "witch", "cowboy", "cowgirl", "chef", "cook", "magician", "bride"})
 """Words above that name not a thing but who wears it: the plain kind that they are given beside it ("a cowboy with a
 brown hat") is theirs."""
 _WITHOUT = re.compile(r"\b(?:no|not|without)\s+(?:(?:an?|any|his|her|their|the)\s+)?$")

@@ -101,6 +101,9 @@ def test_special_kinds_are_worn_where_they_are_named_in_the_place_of_the_plain_o
     assert "pointed hat" in named["head"]
     assert "hat" not in named["head"]
     assert "short hair" not in named["hair"]
+    assert options(frozenset({"trousers"}), nothing)["full"] == []
+    assert "robe" in options(frozenset({"robe", "trousers"}), nothing)["full"]
+    assert "robe" in options(frozenset({"boots"}), nothing)["full"]
     both = options(frozenset({"hat", "pointed hat"}), nothing)
     assert {"hat", "pointed hat"} <= set(both["head"])
     denied = options(frozenset({"pointed hat"}), frozenset({"hat"}))
@@ -159,3 +162,12 @@ def test_hair_shoes_and_shirts_are_usual_and_hair_goes_with_the_body(search_for)
     assert costs["man"][0] < costs["man"][1]
     assert costs["woman"][1] < costs["woman"][0]
     assert costs[None][0] == costs[None][1]
+
+
+def test_a_colour_in_words_is_no_matter_of_likeness(search_for):
+    """The pictures' targets wear blue: what the prompt gives a colour to has that one all the same."""
+    dressed = TWO_PIECES.put("top", Worn("t-shirt", "blue")).put("bottom", Worn("trousers", "blue"))
+    found = search_for(dressed, "a man in a black t-shirt and dark green trousers").run()[0]
+    assert found.get("full") is None
+    assert found.get("top") in (None, Worn("t-shirt", "black")) or found.get("top").wearable != "t-shirt"
+    assert found.get("bottom") == Worn("trousers", "dark green")
