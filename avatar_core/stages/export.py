@@ -38,9 +38,11 @@ from avatar_core.stages.texturing_result import TexturedAvatar
 from avatar_core.stages.texturing_views import Subject
 
 NAME = "export"
-VERSION = 11
+VERSION = 12
 FILES = ("avatar.glb", "avatar.ply", *PICTURES, view_features.NAME, "report.json")
 """What every finished avatar consists of."""
+RELAXED_FRAMES = 16
+"""Frames of its own clip, evenly spread, in which an avatar must not tear."""
 HEAD_RADIUS = 0.55
 """Radius of what is meshed more finely, in sizes of the head."""
 
@@ -266,7 +268,8 @@ def build_avatar(
         smoothing=config.skin_smoothing,
         loose=loose_parts(rig, textured.volumes, textured.regions, mesh.vertices),
     )
-    skin = relaxed(skin, mesh.vertices, mesh.faces, exercises(rig))
+    exercised = exercises(rig)
+    skin = relaxed(skin, mesh.vertices, mesh.faces, exercised)
     clip = retarget(
         body,
         rig,
@@ -278,6 +281,9 @@ def build_avatar(
         standing=motion.standing,
         loops=motion.loops,
     )
+    # What its own clip would tear is relaxed too; the clip stays on the ground, as nothing but creases changes.
+    own = clip.transforms[np.linspace(0, len(clip) - 1, min(len(clip), RELAXED_FRAMES)).astype(int)]
+    skin = relaxed(skin, mesh.vertices, mesh.faces, np.concatenate([exercised, own]))
     return RiggedAvatar(mesh, skin, clip, rig)
 
 
