@@ -18,9 +18,9 @@ MOST = 2.2
 """Stretch of an edge in an exercise from which the weights at its ends are averaged with those around."""
 ROUNDS = 24
 """Times that the mesh is posed at most."""
-AVERAGINGS = 4
+AVERAGINGS = 8
 """Averagings after each posing."""
-REACH = 3
+REACH = 5
 """Rings of vertices around a stretched edge that are averaged too."""
 
 Turns = dict[str, tuple[float, float, float]]
@@ -75,7 +75,7 @@ def relaxed(
         weights = skin.dense(poses.shape[1]).astype(np.float64)
         for _ in range(AVERAGINGS):
             weights[near] = 0.5 * weights[near] + 0.5 * (mean[near] @ weights)
-        skin = strongest(weights)
+        skin = strongest(weights, fading=True)
     return skin
 
 

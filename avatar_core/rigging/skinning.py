@@ -125,10 +125,23 @@ def neighbour_mean(edges: NDArray[np.integer], vertices: NDArray[np.floating]) -
     return csr_matrix((near / total[rows], (rows, columns)), shape=(len(vertices), len(vertices)))
 
 
-def strongest(weights: NDArray[np.floating]) -> Skin:
-    """Keep the four strongest influences of weights (V, J) and make them sum to one."""
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :INFLUENCES]
+EQUAL = 1.02
+"""How much stronger the strongest influence is than the fifth, at least, for the fifth to be taken off."""
+
+
+def strongest(weights: NDArray[np.floating], *, fading: bool = False) -> Skin:
+    """Keep the four strongest influences of weights (V, J) and make them sum to one.
+
+    fading: less what the fifth has. So an influence that falls behind over the surface has faded out where another
+        takes its place, and no edge lies between vertices that follow different bones all of a sudden.
+    """
+    order = np.argsort(-weights, axis=1, kind="stable")[:, : INFLUENCES + 1]
     kept = np.take_along_axis(weights, order, axis=1)
+    order, fifth = order[:, :INFLUENCES], kept[:, INFLUENCES:].sum(axis=1, keepdims=True)
+    kept = kept[:, :INFLUENCES]
+    if fading:
+        # Where five are equal, nothing would be left.
+        kept = np.where(kept[:, :1] > EQUAL * fifth, kept - fifth, kept)
     kept[kept < 1e-3 * kept[:, :1]] = 0.0
     kept = (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
     # The float32 rounding goes to the strongest, so that the sum is one to the last bit that matters.

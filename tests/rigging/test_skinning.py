@@ -103,9 +103,28 @@ def test_smoothing_spreads_weights_and_keeps_their_sum(body, shaped):
 
 
 def test_only_the_four_strongest_joints_stay():
-    skin = strongest(np.array([[0.05, 0.3, 0.1, 0.25, 0.2, 0.1]]))
-    assert skin.joints[0].tolist() == [1, 3, 4, 2]
+    weights = np.array([[0.05, 0.3, 0.1, 0.25, 0.2, 0.1], [0.0, 0.4, 0.1, 0.3, 0.2, 0.0]])
+    skin, fading = strongest(weights), strongest(weights, fading=True)
+    assert skin.joints.tolist() == [[1, 3, 4, 2]] * 2
     np.testing.assert_allclose(skin.weights[0], np.array([0.3, 0.25, 0.2, 0.1]) / 0.85, rtol=1e-5)
+    np.testing.assert_allclose(fading.weights[0], np.array([0.2, 0.15, 0.1, 0.0]) / 0.45, rtol=1e-5)
+    for one in (skin, fading):
+        np.testing.assert_allclose(one.weights[1], [0.4, 0.3, 0.2, 0.1], rtol=1e-5)
+
+
+def test_a_joint_that_falls_behind_another_has_faded_out():
+    """From the fourth place of one to that of another over the surface, no weight jumps."""
+    along = np.linspace(0, 1, 201)[:, None]
+    ends = np.array([[0.3, 0.25, 0.2, 0.15, 0.1], [0.3, 0.25, 0.2, 0.1, 0.15]])
+    weights = (1 - along) * ends[0] + along * ends[1]
+    kept = strongest(weights, fading=True).dense(5)
+    assert np.abs(np.diff(kept, axis=0)).max() < 0.003
+    np.testing.assert_allclose(kept.sum(axis=1), 1, atol=1e-6)
+
+
+def test_five_equal_joints_leave_four():
+    skin = strongest(np.full((1, 5), 0.2), fading=True)
+    np.testing.assert_allclose(skin.weights[0], 0.25, rtol=1e-6)
 
 
 def test_stretch_is_the_worst_over_the_clip():
