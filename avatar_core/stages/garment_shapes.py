@@ -56,7 +56,7 @@ Shape = Hang | Headpiece
 
 KNEE_SKIRT = Hang(0.12, 0.85, 1.45)
 KNEE_DRESS = Hang(0.12, 0.95, 1.4)
-COAT = Hang(0.14, 0.8, 1.3)
+COAT = Hang(0.14, 0.8, 1.45)
 ROBE = Hang(0.15, 1.8, 1.35)
 WIDE_SKIRT = Hang(0.14, 0.95, 2.4)
 BALL_GOWN = Hang(0.16, 1.85, 2.3)
