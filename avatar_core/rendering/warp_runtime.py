@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -118,9 +118,12 @@ def launch_side_by_side(kernel: wp.Kernel, parts: Sequence[tuple[int, Sequence[A
         kernel.module.load(device)  # by one thread, before several need it
         others = [_pool().submit(_launch, kernel, *one, device) for one in passed[1:]]
         passed = passed[:1]
-    with torch_stream(on.device):
-        for one in passed:
-            _launch(kernel, *one, device)
+    try:
+        with torch_stream(on.device):
+            for one in passed:
+                _launch(kernel, *one, device)
+    finally:
+        wait(others)  # also where this one failed: they write to tensors that the caller is about to drop
     for other in others:
         other.result()
 
