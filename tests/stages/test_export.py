@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pygltflib
@@ -16,6 +17,8 @@ from avatar_core.export.view_features import ViewFeatures
 from avatar_core.fields import AvatarField, BodySurface, FieldConfig, outer_faces
 from avatar_core.perception.encoder import load_encoder
 from avatar_core.perception.prompts import appearance_prompts
+from avatar_core.rigging.relaxation import MOST, exercises, relaxed
+from avatar_core.rigging.skinning import deform, edge_stretch
 from avatar_core.stages import export
 from avatar_core.stages.base import StageContext
 from avatar_core.stages.coarse_shape import CoarseShape
@@ -230,3 +233,26 @@ def test_the_model_is_byte_equal_when_made_again_whatever_the_clock_says(texture
     for name in ("avatar.glb", "avatar.ply", "preview.png", "optimisation.mp4", "learning.png", "motion.webp",
                  "features.safetensors"):
         assert again.files[name] == result.files[name], name
+
+
+def test_what_the_avatar_s_own_clip_would_tear_is_relaxed(textured, motion, context, monkeypatch):
+    """With no exercises at all, an arm raised far beyond them tears less than it would without the clip."""
+    poses = motion.poses.clone()
+    poses[:, 17, 2] = -torch.linspace(0, 2.2, len(poses))
+    raised = replace(motion, poses=poses)
+    seen = []
+
+    def watched(skin, vertices, faces, transforms):
+        result = relaxed(skin, vertices, faces, transforms) if len(transforms) else skin
+        seen.append((vertices, faces, transforms, skin, result))
+        return result
+
+    monkeypatch.setattr(export, "exercises", lambda rig: exercises(rig)[:0])
+    monkeypatch.setattr(export, "relaxed", watched)
+    avatar = export.build_avatar(textured, textured.surface(context.body), raised, QUICK, context)
+    vertices, faces, transforms, before, after = seen[-1]
+    assert len(transforms) == len(avatar.clip)
+    torn, kept = (edge_stretch(vertices, faces, deform(vertices, skin, transforms)).max() for skin in (before, after))
+    assert torn > MOST
+    assert kept < torn
+    assert avatar.skin is after
